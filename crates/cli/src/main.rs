@@ -1,0 +1,3 @@
+//! The `sct` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! How good a synthetic CT is: MAE, Dice, PSNR, SSIM, MS-SSIM.

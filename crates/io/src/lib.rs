@@ -1,0 +1,1 @@
+//! Medical images from files and back: NIfTI, MetaImage and DICOM series.

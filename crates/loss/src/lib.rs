@@ -1,0 +1,1 @@
+//! The losses of MR-to-CT synthesis, on candle tensors.

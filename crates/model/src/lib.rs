@@ -1,0 +1,1 @@
+//! Train MR-to-CT networks on volumes and apply them; model packages that carry their preprocessing.

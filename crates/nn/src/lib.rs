@@ -1,0 +1,1 @@
+//! Convolution engine and networks for MR-to-CT synthesis, on candle.

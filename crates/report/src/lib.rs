@@ -1,0 +1,1 @@
+//! Pictures and pages from MR, CT and synthetic CT volumes.

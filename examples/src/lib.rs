@@ -1,0 +1,1 @@
+//! Runnable recipes; see the folders beside this file.

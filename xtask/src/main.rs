@@ -1,0 +1,3 @@
+//! The project runner.
+
+fn main() {}
