@@ -1,3 +1,97 @@
-//! The project runner.
+//! The project runner: `cargo xtask demo`, `cargo xtask test` and what keeps the house in order.
 
-fn main() {}
+mod layers;
+mod process;
+mod tidy;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use process::{cargo, step};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Runs, tests, checks and publishes synthct")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the main job end to end on phantoms and write a report to look at
+    Demo {
+        /// Smallest sizes: shows that every step works, not how well it works
+        #[arg(long)]
+        quick: bool,
+        /// Folder for data, models and the report; a run that was stopped there is resumed
+        #[arg(long, default_value = "target/demo")]
+        out: PathBuf,
+    },
+    /// Run every test of the workspace; tests on real data run when SCT_TEST_DATA names their folder
+    Test {
+        /// Passed on to `cargo test`, for example `-p synthct-io`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Everything a change must pass: format, lints, docs, tidy, tests, quick demo
+    Ci,
+    /// Check the layers, the dependencies and the documents against the code
+    Tidy {
+        /// Rewrite the generated tables instead of only comparing them
+        #[arg(long)]
+        write: bool,
+    },
+    /// Run the criterion benchmarks
+    Bench {
+        /// Passed on to `cargo bench`, for example `-p synthct-nn`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Package and verify every crate, in the order of the layers
+    Publish {
+        /// Stop before the upload
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Demo { quick, out } => demo(quick, &out),
+        Command::Test { arguments } => test(&arguments),
+        Command::Ci => ci(),
+        Command::Tidy { write } => tidy::run(write),
+        Command::Bench { arguments } => cargo(&["bench", "--workspace"]).args(arguments).run(),
+        Command::Publish { dry_run } => {
+            let publish = cargo(&["publish", "--workspace"]);
+            if dry_run { publish.args(["--dry-run"]).run() } else { publish.run() }
+        }
+    }
+}
+
+fn demo(quick: bool, out: &std::path::Path) -> Result<()> {
+    let mut command =
+        cargo(&["run", "--quiet", "--package", "synthct-cli", "--bin", "sct", "--", "demo", "--out"])
+            .args([out]);
+    if quick {
+        command = command.args(["--quick"]);
+    }
+    command.run()
+}
+
+fn test(arguments: &[String]) -> Result<()> {
+    let selection: &[&str] = if arguments.is_empty() { &["--workspace"] } else { &[] };
+    cargo(&["test"]).args(selection).args(arguments).run()
+}
+
+fn ci() -> Result<()> {
+    step("format", || cargo(&["fmt", "--all", "--check"]).run())?;
+    step("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]).run())?;
+    step("documentation", || {
+        cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings").run()
+    })?;
+    step("tidy", || tidy::run(false))?;
+    step("tests", || test(&[]))?;
+    step("quick demo", || demo(true, std::path::Path::new("target/demo-quick")))
+}

@@ -1,3 +1,65 @@
-//! The `sct` command.
+//! The `sct` command: arguments, logs, progress bars and exit codes around the library `sct`.
 
-fn main() {}
+mod commands;
+mod failure;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use commands::{convert, demo, evaluate, info, phantom, predict, train};
+use progress::Ui;
+
+/// From an MR scan to a synthetic CT whose quality you can see in numbers.
+///
+/// Research software, not for clinical use.
+#[derive(Parser)]
+#[command(name = "sct", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some cases failed.\n\
+    A first run:\n  sct phantom --site head --subjects 8 --seed 1 --spacing-mm 2.5 --out cohort\n  \
+    sct train --data cohort --preset 3tn --out run\n  sct predict --model run --input cohort/head-0008/mr.nii.gz --out sct.nii.gz")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// No progress and no log below errors on stderr
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// No progress bars, but the log
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// More detail in the log; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Info(info::Arguments),
+    Convert(convert::Arguments),
+    Phantom(phantom::Arguments),
+    Train(train::Arguments),
+    Predict(predict::Arguments),
+    Evaluate(evaluate::Arguments),
+    Demo(demo::Arguments),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ui = Ui::new(cli.quiet, cli.no_progress, cli.verbose);
+    let done = match cli.command {
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments, &ui),
+        Command::Phantom(arguments) => phantom::run(&arguments, &ui),
+        Command::Train(arguments) => train::run(&arguments, &ui),
+        Command::Predict(arguments) => predict::run(&arguments, &ui),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments, &ui),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            failure::show(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -72,4 +72,61 @@ pub enum ImageError {
         /// What would be accepted.
         allowed: &'static str,
     },
+    /// A 4×4 matrix that is not a finite affine map.
+    #[error("matrix {matrix:?} is not a finite affine map with last row (0, 0, 0, 1)")]
+    AffineMatrix {
+        /// The matrix, as rows.
+        matrix: Box<[[f64; 4]; 4]>,
+    },
+    /// A value that is NaN or infinite where only numbers are of use.
+    #[error("{what} needs finite values, but voxel [k, j, i] = {index_kji:?} is {value}")]
+    NotFinite {
+        /// What was to be done.
+        what: &'static str,
+        /// The first such voxel.
+        index_kji: [usize; 3],
+        /// Its value.
+        value: f64,
+    },
+    /// A displacement field whose inverse could not be found.
+    #[error(
+        "the displacement field could not be inverted: at {point_lps:?} mm LPS the residual is {residual_mm:.3e} mm \
+         after {iterations} iterations (allowed: {tolerance_mm:.0e} mm); it folds, is too steep, or does not fade out \
+         towards the edge of its grid"
+    )]
+    NoInverse {
+        /// The point with the largest residual.
+        point_lps: [f64; 3],
+        /// The residual there, in mm.
+        residual_mm: f64,
+        /// The residual that would have been accepted, in mm.
+        tolerance_mm: f64,
+        /// The iterations made.
+        iterations: usize,
+    },
+    /// A displacement field that folds space onto itself.
+    #[error(
+        "the displacement field folds at {n_voxels} voxels; the smallest Jacobian determinant is {smallest:.3} at \
+         {point_lps:?} mm LPS"
+    )]
+    Folded {
+        /// The number of voxels with a determinant of zero or less.
+        n_voxels: usize,
+        /// The smallest determinant.
+        smallest: f64,
+        /// The voxel centre where it is smallest.
+        point_lps: [f64; 3],
+    },
+    /// A box of voxels that is empty or leaves the grid.
+    #[error(
+        "box of {size_ijk:?} voxels from {start_ijk:?} (i, j, k) is empty or leaves a grid of {grid_size_ijk:?}"
+    )]
+    Box {
+        /// The first voxel.
+        start_ijk: [usize; 3],
+        /// The number of voxels along i, j, k.
+        size_ijk: [usize; 3],
+        /// The grid's size.
+        grid_size_ijk: [usize; 3],
+    },
 }

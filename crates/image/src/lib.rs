@@ -5,16 +5,22 @@
 //! Indices count `i` fastest (a DICOM column), then `j` (row), then `k` (slice); arrays have the shape `[k, j, i]` in C
 //! order, which is a tensor's depth, height, width.
 //!
-//! Start here: [`Grid`] (where voxels are), [`Volume`] (a grid with values), [`resample`] (values on another grid).
+//! Start here: [`Grid`] (where voxels are), [`Volume`] (a grid with values), [`resample`] (values on another grid),
+//! [`morphology`] (what masks need).
 //!
 //! This crate knows no file format, no intensity convention (MR or CT) and no tensor library.
 
+mod crop;
 mod error;
 mod grid;
 mod label_map;
 mod mask;
 mod matrix;
+pub mod morphology;
 mod point;
+mod resampling;
+mod smooth;
+mod transform;
 mod volume;
 
 pub use error::ImageError;
@@ -24,4 +30,7 @@ pub use mask::Mask;
 pub use matrix::Matrix3;
 pub use ndarray;
 pub use point::{ContinuousIndex, PointLps, VectorLps, VoxelIndex};
+pub use resampling::{Interpolation, resample, resample_nearest};
+pub use smooth::gaussian_smooth;
+pub use transform::{AffineTransform, DisplacementField, Transform};
 pub use volume::Volume;

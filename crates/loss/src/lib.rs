@@ -1,1 +1,28 @@
 //! The losses of MR-to-CT synthesis, on candle tensors.
+//!
+//! Start here: [`weighted_mae`] (the small region gets the large weight), [`region_mae`], [`dice_loss`].
+//!
+//! A region is a tensor of zeros and ones with the shape of the prediction; predictions may have any shape.
+//! The reduction domain is the whole tensor, which in training is the batch: N_k counts the region's voxels in all slices
+//! of the batch.
+//! An empty region contributes zero and a zero gradient, never NaN.
+//!
+//! This crate knows no network and no volume, and converts no units.
+
+mod dice;
+mod mae;
+mod weights;
+
+pub use dice::{DICE_SMOOTHING, dice_loss};
+pub use mae::{region_mae, weighted_mae};
+pub use weights::RoiLossWeights;
+
+use candle_core::{Result, Tensor, bail};
+
+/// Nothing if both tensors have one shape.
+fn require_same_shape(prediction: &Tensor, name: &str, other: &Tensor) -> Result<()> {
+    if prediction.dims() != other.dims() {
+        bail!("the prediction has the shape {:?}, but the {name} {:?}", prediction.dims(), other.dims());
+    }
+    Ok(())
+}

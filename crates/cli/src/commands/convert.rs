@@ -1,0 +1,99 @@
+//! `sct convert`: any readable image to NIfTI or MetaImage.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use sct::image::VoxelIndex;
+use sct::io::{MissingGeometry, OutputType, ReadOptions, read_volume_with, write_volume};
+
+use super::make_parent;
+use crate::progress::Ui;
+
+/// Convert an image or a DICOM series to NIfTI or MetaImage
+#[derive(Args)]
+#[command(after_help = "Examples:\n  sct convert DICOM_FOLDER mr.nii.gz --series 1.2.840.113619…\n  \
+    sct convert ct.mha ct.nii.gz --type i16\n  sct convert mr.nii.gz block.nii.gz --slices 0..40")]
+pub(crate) struct Arguments {
+    /// An image file, or a folder with a DICOM series
+    input: PathBuf,
+    /// The file to write: .nii, .nii.gz, .hdr, .mha or .mhd
+    output: PathBuf,
+    /// Which DICOM series of a folder with several
+    #[arg(long, value_name = "UID")]
+    series: Option<String>,
+    /// Which volume of a file with several, from 0
+    #[arg(long, value_name = "N")]
+    frame: Option<usize>,
+    /// Keep only the slices FIRST..END (END not included) along the stored k axis
+    #[arg(long, value_name = "FIRST..END")]
+    slices: Option<String>,
+    /// The stored voxel type
+    #[arg(long = "type", value_enum, default_value_t = TypeName::F32)]
+    output_type: TypeName,
+    /// Read files that do not say where their voxels are, with the voxel size alone
+    #[arg(long)]
+    assume_geometry: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TypeName {
+    F32,
+    I16,
+    U16,
+    U8,
+}
+
+pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
+    let options = ReadOptions {
+        missing_geometry: if arguments.assume_geometry {
+            MissingGeometry::FromPixdim
+        } else {
+            MissingGeometry::Refuse
+        },
+        frame: arguments.frame,
+        series_uid: arguments.series.clone(),
+    };
+    let mut volume = ui.spin("reading", || read_volume_with(&arguments.input, &options))?;
+    if let Some(slices) = &arguments.slices {
+        let [ni, nj, nk] = volume.grid().size_ijk();
+        let (first, end) = parse_range(slices)?;
+        if first >= end || end > nk {
+            bail!("`--slices {slices}` does not fit the image, which has the slices 0..{nk}");
+        }
+        volume = volume.crop(VoxelIndex::new(0, 0, first), [ni, nj, end - first])?;
+    }
+    make_parent(&arguments.output)?;
+    let output_type = match arguments.output_type {
+        TypeName::F32 => OutputType::F32,
+        TypeName::I16 => OutputType::I16,
+        TypeName::U16 => OutputType::U16,
+        TypeName::U8 => OutputType::U8,
+    };
+    ui.spin("writing", || write_volume(&arguments.output, &volume, output_type))?;
+    ui.say(&format!("wrote {}: {}", arguments.output.display(), volume.grid()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `FIRST..END` as two numbers.
+fn parse_range(text: &str) -> Result<(usize, usize)> {
+    let parse = || {
+        let (first, end) = text.split_once("..")?;
+        Some((first.trim().parse().ok()?, end.trim().parse().ok()?))
+    };
+    parse().with_context(|| format!("`{text}` is not a range FIRST..END, for example 0..40"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_range;
+
+    #[test]
+    fn ranges_are_two_numbers() {
+        assert_eq!(parse_range("3..17").ok(), Some((3, 17)));
+        for bad in ["3-17", "3..", "..", "a..b", "-1..4"] {
+            assert!(parse_range(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `sct train`: a model from a cohort.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use sct::Device;
+use sct::model::{Architecture, RunMode, TrainConfig, TrainOutcome, train};
+use sct::pipeline::{Observer as _, find_cases, load_case, split_for_validation};
+
+use crate::progress::{StageBars, Ui};
+
+/// Train a model on a cohort of aligned MR/CT pairs
+#[derive(Args)]
+#[command(after_help = "Examples:\n  sct train --data cohort --preset 3tn --out run\n  \
+    sct train --data cohort --preset 3tn --out run --resume          go on after a stop or a kill, to the same weights\n  \
+    sct train --data cohort --preset regression --exclude p07,p08 --out run-regression\n\n\
+    The cohort is a folder with DIR/<ID>/{mr,ct,mask}.nii.gz. The model package is RUN/package; RUN/metrics.csv has the\n\
+    losses of every epoch, RUN/split.json who was trained and validated on. Splits are by subject, never by slice.")]
+pub(crate) struct Arguments {
+    /// Folder of the cohort
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// What to train: the multi-task network and its ablations, or a baseline
+    #[arg(long, value_name = "NAME", value_parser = TrainConfig::PRESETS, required_unless_present = "config")]
+    preset: Option<String>,
+    /// A complete configuration instead of a preset, as RUN/config.json has it
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    config: Option<PathBuf>,
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Go on with a run that was stopped or killed
+    #[arg(long)]
+    resume: bool,
+    /// Subjects to choose the best epoch by; without it a fifth of the cohort is drawn with the seed
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    validation: Vec<String>,
+    /// Subjects to keep out of the training altogether, for the test
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    exclude: Vec<String>,
+    /// MR channels in order: `mr` is mr.nii.gz, any other NAME is mr_NAME.nii.gz
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    channels: Vec<String>,
+    /// Number of epochs
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Slices in a batch
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Filters of the network's first block
+    #[arg(long, value_name = "F")]
+    filters: Option<usize>,
+    /// Voxel spacing of the model grid in mm: one number, or three for patient x, y, z; without it that of the first subject
+    #[arg(long, value_name = "MM", value_delimiter = ',', num_args = 1)]
+    spacing_mm: Vec<f64>,
+    /// Seed of weights, order, dropout, augmentation and validation subjects
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// What to compute on
+    #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
+    device: DeviceName,
+}
+
+/// Where networks can run in this build.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum DeviceName {
+    /// The best there is: in this version the CPU
+    Auto,
+    /// The CPU
+    Cpu,
+}
+
+impl DeviceName {
+    pub(crate) const fn device(self) -> Device {
+        match self {
+            Self::Auto | Self::Cpu => Device::Cpu,
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
+    let config = configuration(arguments)?;
+    let files = find_cases(&arguments.data, &config.channels)?;
+    for id in arguments.validation.iter().chain(&arguments.exclude) {
+        if !files.iter().any(|case| case.id == *id) {
+            bail!("`{}` has no subject `{id}`", arguments.data.display());
+        }
+    }
+    let usable: Vec<_> = files.into_iter().filter(|case| !arguments.exclude.contains(&case.id)).collect();
+    let ids: Vec<String> = usable.iter().map(|case| case.id.clone()).collect();
+    let validation_ids = if arguments.validation.is_empty() {
+        split_for_validation(&ids, config.seed)?
+    } else {
+        arguments.validation.clone()
+    };
+    let mut bars = StageBars::new(ui);
+    bars.stage("reading", Some(usable.len()));
+    let (mut training, mut validation) = (Vec::new(), Vec::new());
+    for files in &usable {
+        let side = if validation_ids.contains(&files.id) { &mut validation } else { &mut training };
+        side.push(load_case(files)?);
+        let _ = bars.done(1);
+    }
+    bars.stage("training", None);
+    let mode = if arguments.resume { RunMode::Resume } else { RunMode::New };
+    let outcome =
+        train(&training, &validation, &config, &arguments.out, mode, &arguments.device.device(), &mut bars)?;
+    drop(bars);
+    match outcome {
+        TrainOutcome::Finished => {
+            ui.say(&format!("the model is in {}", arguments.out.join("package").display()))
+        }
+        TrainOutcome::Stopped => bail!("stopped; go on with `--resume`"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The preset or file, with the changes that the command line asks for.
+fn configuration(arguments: &Arguments) -> Result<TrainConfig> {
+    let mut config = match (&arguments.preset, &arguments.config) {
+        (Some(preset), _) => TrainConfig::preset(preset)?,
+        (None, Some(path)) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            serde_json::from_str(&text)
+                .with_context(|| format!("`{}` is not a training configuration", path.display()))?
+        }
+        (None, None) => bail!("give `--preset NAME` or `--config FILE`"),
+    };
+    if !arguments.channels.is_empty() {
+        config.channels.clone_from(&arguments.channels);
+    }
+    config.epochs = arguments.epochs.unwrap_or(config.epochs);
+    config.batch_size = arguments.batch_size.unwrap_or(config.batch_size);
+    config.seed = arguments.seed.unwrap_or(config.seed);
+    match arguments.spacing_mm[..] {
+        [] => {}
+        [mm] => config.spacing_mm = Some([mm; 3]),
+        [x, y, z] => config.spacing_mm = Some([x, y, z]),
+        _ => bail!("`--spacing-mm` takes one number or three"),
+    }
+    if let Some(filters) = arguments.filters {
+        match &mut config.architecture {
+            Architecture::RoiNet(network) => network.filters = filters,
+            _ => bail!("`--filters` is for networks; this preset is a baseline"),
+        }
+    }
+    Ok(config)
+}

@@ -1,0 +1,66 @@
+//! What can go wrong when two images are compared.
+
+use synthct_image::{ImageError, PointLps, VoxelIndex};
+
+/// Why a metric could not be computed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// An image or mask does not lie on the reference's grid.
+    #[error("the {image} is not on the grid of the {reference}; resample it first")]
+    GridMismatch {
+        /// The image that is compared.
+        image: &'static str,
+        /// The image whose grid counts.
+        reference: &'static str,
+        /// Both grids.
+        source: Box<ImageError>,
+    },
+    /// The mask has no voxel, so that there is nothing to average.
+    #[error("the mask is empty: none of its {n_voxels} voxels is inside")]
+    EmptyMask {
+        /// The number of voxels of the grid.
+        n_voxels: usize,
+    },
+    /// NaN or infinite values inside the mask.
+    #[error(
+        "the {image} has {count} values inside the mask that are NaN or infinite, the first at voxel i={}, j={}, k={}, \
+         which is ({:.2}, {:.2}, {:.2}) mm LPS",
+        first.i, first.j, first.k, first_lps.x, first_lps.y, first_lps.z
+    )]
+    NotFinite {
+        /// The image that has them.
+        image: &'static str,
+        /// How many.
+        count: usize,
+        /// The first in memory order.
+        first: VoxelIndex,
+        /// Where the first is.
+        first_lps: PointLps,
+    },
+    /// The grid is smaller than the SSIM window on some axis.
+    #[error("the grid of {size_ijk:?} voxels is too small: the window of SSIM needs {window} on every axis")]
+    GridSmallerThanWindow {
+        /// The grid's size.
+        size_ijk: [usize; 3],
+        /// The window's edge in voxels.
+        window: usize,
+    },
+    /// All masked voxels are in the border that SSIM leaves out.
+    #[error(
+        "no masked voxel remains at scale {scale} after the border of {border} voxels is left out, so that the \
+         structural similarity has no value"
+    )]
+    NoVoxelInsideBorder {
+        /// The scale: 1 is full resolution.
+        scale: usize,
+        /// The border's width in voxels of that scale.
+        border: usize,
+    },
+    /// A configuration with unusable fields.
+    #[error("the evaluation's configuration is not usable: {}", problems.join("; "))]
+    Config {
+        /// Every unusable field and what would be accepted.
+        problems: Vec<String>,
+    },
+}

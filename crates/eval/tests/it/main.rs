@@ -1,0 +1,5 @@
+//! The crate seen from outside, against reference values.
+
+mod determinism;
+mod golden;
+mod pair;

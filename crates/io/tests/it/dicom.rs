@@ -1,0 +1,10 @@
+//! DICOM series: synthetic ones against closed forms, real ones against other readers.
+
+#![expect(clippy::float_cmp, reason = "voxels of a few bits and decimal headers have exact values")]
+
+mod damage;
+mod encodings;
+mod files;
+mod geometry;
+mod real;
+mod series;

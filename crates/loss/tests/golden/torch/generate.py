@@ -1,0 +1,40 @@
+"""Writes losses.json: values and gradients of the losses in PyTorch float64."""
+import json
+import pathlib
+
+import torch
+
+torch.manual_seed(3)
+shape = (2, 1, 5, 7)
+
+
+def region_mae(x, y, k):
+    n = k.sum()
+    return ((x - y).abs() * k).sum() / n if n > 0 else (x * 0).sum()
+
+
+def weighted_mae(x, y, k):
+    n, inside = k.numel(), k.sum()
+    return (n - inside) / n * region_mae(x, y, k) + inside / n * region_mae(x, y, 1 - k)
+
+
+def dice_loss(p, k):
+    return 1 - (2 * (p * k).sum() + 1) / ((p * p).sum() + (k * k).sum() + 1)
+
+
+prediction = torch.randn(shape, dtype=torch.float64)
+target = torch.randn(shape, dtype=torch.float64)
+prediction[0, 0, 1, 2] = target[0, 0, 1, 2]  # the gradient at equality
+probability = torch.rand(shape, dtype=torch.float64)
+region = (torch.rand(shape) < 0.3).double()
+out = {n: t.flatten().tolist() for n, t in dict(prediction=prediction, target=target, probability=probability, region=region).items()}
+for name, x, loss in [
+    ("region_mae", prediction, lambda x: region_mae(x, target, region)),
+    ("weighted_mae", prediction, lambda x: weighted_mae(x, target, region)),
+    ("dice_loss", probability, lambda x: dice_loss(x, region)),
+]:
+    x = x.clone().requires_grad_()
+    value = loss(x)
+    value.backward()
+    out[name] = {"value": value.item(), "gradient": x.grad.flatten().tolist()}
+pathlib.Path(__file__).with_name("losses.json").write_text(json.dumps(out))

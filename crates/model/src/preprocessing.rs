@@ -1,0 +1,197 @@
+//! From an MR as it was acquired to what a model sees, as data that travel with the model.
+
+use serde::{Deserialize, Serialize};
+use synthct_image::{Grid, Interpolation, Mask, Volume, VoxelIndex, resample};
+use synthct_prep::{body_mask_mr, zscore};
+
+use crate::{FieldProblem, ModelError};
+
+/// How an MR is prepared, in training and prediction alike.
+///
+/// The steps, in order: the body is found in the first channel; all channels are resampled linearly onto an axis-aligned
+/// LPS grid of `spacing_mm` that covers the image (an image that already has that spacing along patient axes is only
+/// reordered), zero signal outside; the grid is cropped to the body and `crop_margin_mm` if given; each channel is
+/// z-scored with the mean and standard deviation inside the body; axial slices are padded with zero signal at their
+/// far ends to a multiple of `size_multiple`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocessing {
+    /// What each channel is, in order.
+    pub channels: Vec<String>,
+    /// The orientation of the model grid.
+    pub orientation: Orientation,
+    /// The spacing of the model grid along patient x, y, z, in mm.
+    pub spacing_mm: [f64; 3],
+    /// The method that finds the body.
+    pub body: BodyMethod,
+    /// The method that brings intensities to one scale.
+    pub normalization: Normalization,
+    /// If given, the grid is cropped to the body and this margin.
+    pub crop_margin_mm: Option<f64>,
+    /// Slices are padded to a multiple of this many voxels.
+    pub size_multiple: usize,
+}
+
+/// The orientation of the model grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Orientation {
+    /// Rows run to the patient's left, columns to posterior, slices to superior.
+    #[serde(rename = "axial-lps")]
+    AxialLps,
+}
+
+/// How the body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BodyMethod {
+    /// [`synthct_prep::body_mask_mr`] on the first channel.
+    #[serde(rename = "mr-first-channel")]
+    MrFirstChannel,
+}
+
+/// How intensities are brought to one scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Normalization {
+    /// [`synthct_prep::zscore`] inside the body, channel by channel.
+    #[serde(rename = "zscore-in-body")]
+    ZScoreInBody,
+}
+
+/// An MR as a model sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedMr {
+    /// The model grid, cropped.
+    pub(crate) grid: Grid,
+    /// The normalized channels on the model grid.
+    pub(crate) channels: Vec<Volume<f32>>,
+    /// What zero signal is after normalization, a channel each.
+    pub(crate) zero_signal: Vec<f32>,
+    /// The body as found, on the MR's grid.
+    pub(crate) body: Mask,
+    /// The body on the model grid.
+    pub(crate) body_on_model_grid: Mask,
+}
+
+impl Preprocessing {
+    /// Everything that does not fit the values a preprocessing can have.
+    pub(crate) fn problems(&self) -> Vec<FieldProblem> {
+        let mut problems = Vec::new();
+        let mut require = |ok: bool, field: &'static str, value: String, allowed: &'static str| {
+            if !ok {
+                problems.push(FieldProblem { field, value, allowed });
+            }
+        };
+        require(!self.channels.is_empty(), "channels", format!("{:?}", self.channels), "one or more names");
+        require(
+            self.spacing_mm.iter().all(|s| s.is_finite() && *s > 0.0),
+            "spacing_mm",
+            format!("{:?}", self.spacing_mm),
+            "finite and above zero",
+        );
+        require(
+            self.crop_margin_mm.is_none_or(|margin| margin.is_finite() && margin >= 0.0),
+            "crop_margin_mm",
+            format!("{:?}", self.crop_margin_mm),
+            "finite and zero or more",
+        );
+        require(self.size_multiple >= 1, "size_multiple", self.size_multiple.to_string(), "one or more");
+        problems
+    }
+
+    /// Prepares an MR whose channels are finite and share a grid.
+    pub(crate) fn prepare(&self, mr: &[Volume<f32>]) -> Result<PreparedMr, ModelError> {
+        let (Some(first), Some(first_name)) = (mr.first(), self.channels.first()) else {
+            return Err(ModelError::ChannelCount { channels: self.channels.clone(), found: mr.len() });
+        };
+        let body = match self.body {
+            BodyMethod::MrFirstChannel => body_mask_mr(first)?,
+        };
+        let Orientation::AxialLps = self.orientation;
+        let whole = first.grid().axis_aligned_cover(self.spacing_mm)?;
+        let body_on_whole = body.resampled(&whole, None)?;
+        let Some((first_voxel, size_ijk)) = body_on_whole.bounding_box() else {
+            return Err(ModelError::EmptyBody {
+                channel: first_name.clone(),
+                grid: Box::new(first.grid().clone()),
+            });
+        };
+        let (grid, body_on_model_grid) = match self.crop_margin_mm {
+            None => (whole, body_on_whole),
+            Some(margin_mm) => {
+                let grid = crop(&whole, first_voxel, size_ijk, margin_mm)?;
+                let body_on_model_grid = body.resampled(&grid, None)?;
+                (grid, body_on_model_grid)
+            }
+        };
+        let mut channels = Vec::with_capacity(mr.len());
+        let mut zero_signal = Vec::with_capacity(mr.len());
+        for channel in mr {
+            let resampled = resample(channel, &grid, None, Interpolation::Linear, 0.0)?;
+            let Normalization::ZScoreInBody = self.normalization;
+            let (normalized, parameters) = zscore(&resampled, &body_on_model_grid)?;
+            channels.push(normalized);
+            zero_signal.push((-parameters.mean / parameters.sd) as f32);
+        }
+        Ok(PreparedMr { grid, channels, zero_signal, body, body_on_model_grid })
+    }
+}
+
+/// The spacing along patient x, y, z of the grid axes that run most along them, in mm.
+pub(crate) fn spacing_along_lps(grid: &Grid) -> [f64; 3] {
+    const PERMUTATIONS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    let direction = grid.direction();
+    // Entry n of a permutation is the grid axis taken for LPS axis n.
+    let alignment = |axes: [usize; 3]| -> f64 { (0..3).map(|lps| direction.0[lps][axes[lps]].abs()).sum() };
+    let mut best = PERMUTATIONS[0];
+    for axes in PERMUTATIONS {
+        // A tie at 45° goes to the earlier permutation.
+        if alignment(axes) > alignment(best) + 1e-9 {
+            best = axes;
+        }
+    }
+    best.map(|axis| grid.spacing_mm()[axis])
+}
+
+/// The part of a grid that holds a box of voxels and a margin, as far as there are voxels.
+fn crop(grid: &Grid, first: VoxelIndex, size_ijk: [usize; 3], margin_mm: f64) -> Result<Grid, ModelError> {
+    let margin = grid.spacing_mm().map(|spacing| (margin_mm / spacing).ceil() as usize);
+    let first = [first.i, first.j, first.k];
+    let start = [0, 1, 2].map(|axis| first[axis].saturating_sub(margin[axis]));
+    let end = [0, 1, 2]
+        .map(|axis| (first[axis] + size_ijk[axis]).saturating_add(margin[axis]).min(grid.size_ijk()[axis]));
+    let size_ijk = [0, 1, 2].map(|axis| end[axis] - start[axis]);
+    Ok(grid.crop(VoxelIndex::new(start[0], start[1], start[2]), size_ijk)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use synthct_image::{ImageError, Matrix3, PointLps};
+
+    use super::*;
+
+    #[test]
+    fn spacing_follows_the_axes() -> Result<(), ImageError> {
+        let check = |columns: [[f64; 3]; 3], expected: [f64; 3]| -> Result<(), ImageError> {
+            let direction = Matrix3::from_columns(columns[0], columns[1], columns[2]);
+            let grid = Grid::new([4, 4, 4], [1.0, 2.0, 3.0], PointLps::ORIGIN, direction)?;
+            let found = spacing_along_lps(&grid);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{columns:?}: {found:?}");
+            Ok(())
+        };
+        check([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [1.0, 2.0, 3.0])?;
+        // Sagittal: i to posterior, j to inferior, k to the right.
+        check([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]], [3.0, 1.0, 2.0])?;
+        // Coronal, tilted by 20° about x.
+        let (s, c) = 20_f64.to_radians().sin_cos();
+        check([[1.0, 0.0, 0.0], [0.0, s, -c], [0.0, c, s]], [1.0, 3.0, 2.0])
+    }
+
+    #[test]
+    fn cropping_keeps_positions() -> Result<(), Box<dyn std::error::Error>> {
+        let grid = Grid::axis_aligned([10, 8, 6], [1.0, 2.0, 3.0], PointLps::new(5.0, 6.0, 7.0))?;
+        // 3 mm are three voxels along i, two along j (rounded up), one along k; j and k meet the grid's border.
+        let cropped = crop(&grid, VoxelIndex::new(3, 1, 2), [3, 2, 4], 3.0)?;
+        assert_eq!(cropped.size_ijk(), [9, 5, 5]);
+        assert_eq!(cropped.origin_lps(), grid.point_of(VoxelIndex::new(0, 0, 1)));
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Training: from cases to a package in a run folder.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use candle_core::Device;
+
+use crate::baseline::sorted_samples;
+use crate::case::check_cases;
+use crate::dataset::{Dataset, PreparedCase, prepare_case};
+use crate::preprocessing::spacing_along_lps;
+use crate::run_folder::{RunFolder, Split};
+use crate::trainer::train_network;
+use crate::{
+    Architecture, BodyMethod, BulkDensity, Case, CaseIdentity, ModelError, ModelPackage, Normalization,
+    Orientation, PackagedModel, Preprocessing, Provenance, TrainConfig, TrainEvent, TrainObserver,
+    VoxelRegression,
+};
+
+/// Whether a training begins or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunMode {
+    /// Begin in an empty or new folder.
+    New,
+    /// Go on where the run in the folder was stopped or killed.
+    Resume,
+}
+
+/// How a training ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
+pub enum TrainOutcome {
+    /// All epochs are done; the package holds the best one.
+    Finished,
+    /// The observer stopped it; the run can be resumed.
+    Stopped,
+}
+
+/// Trains a model and leaves its package in `run_dir`.
+///
+/// The run folder holds `config.json`, `split.json` (the cases' identifiers and SHA-256), `metrics.csv` (for networks, a
+/// row for each epoch), `checkpoint/` (for networks) and `package/`, the model with the smallest combined validation
+/// loss so far.
+/// Every file is written aside and renamed, so the run can be resumed after being killed at any time; it then ends
+/// with the same weights and metrics, bit for bit on the same machine, as if it had not been interrupted.
+/// Losses are reduced over a batch; those of an epoch are the batches' means weighted by their numbers of slices.
+/// The baselines have no epochs and do not look at the validation cases.
+///
+/// # Errors
+/// [`ModelError::Config`] or [`ModelError::Cases`] with everything that is wrong, before anything slow is done;
+/// [`ModelError::RunFolderNotEmpty`], [`ModelError::NoRun`] or [`ModelError::OtherRun`] if `mode` does not suit the
+/// folder; [`ModelError::LossNotFinite`] with the batch; else what a step below fails with.
+pub fn train(
+    train: &[Case],
+    validation: &[Case],
+    config: &TrainConfig,
+    run_dir: &Path,
+    mode: RunMode,
+    device: &Device,
+    observer: &mut dyn TrainObserver,
+) -> Result<TrainOutcome, ModelError> {
+    config.validate()?;
+    check_cases(train, validation, &config.channels)?;
+    if validation.is_empty() && matches!(config.architecture, Architecture::RoiNet(_)) {
+        let what = "there are no validation cases to choose the best epoch by".to_owned();
+        return Err(ModelError::Cases { problems: vec![crate::CaseProblem { id: "-".to_owned(), what }] });
+    }
+    let split = Split { train: identities(train), validation: identities(validation) };
+    let folder = RunFolder::open(run_dir, mode, config, &split)?;
+    let preprocessing = Preprocessing {
+        channels: config.channels.clone(),
+        orientation: Orientation::AxialLps,
+        spacing_mm: config.spacing_mm.unwrap_or_else(|| spacing_along_lps(train[0].ct.grid())),
+        body: BodyMethod::MrFirstChannel,
+        normalization: Normalization::ZScoreInBody,
+        crop_margin_mm: config.crop_margin_mm,
+        size_multiple: config.size_multiple,
+    };
+    let provenance = Provenance {
+        config: config.clone(),
+        train: split.train,
+        validation: split.validation,
+        epochs_done: None,
+        best_epoch: None,
+        best_validation_loss: None,
+        device: device_kind(device).to_owned(),
+        synthct_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let is_network = matches!(config.architecture, Architecture::RoiNet(_));
+    let n_cases = train.len() + if is_network { validation.len() } else { 0 };
+    let mut n_ready = 0;
+    let mut prepare = |cases: &[Case]| -> Result<ControlFlow<(), Vec<PreparedCase>>, ModelError> {
+        let mut prepared = Vec::with_capacity(cases.len());
+        for case in cases {
+            prepared.push(
+                prepare_case(case, &preprocessing)
+                    .map_err(|error| ModelError::InCase { id: case.id.clone(), source: Box::new(error) })?,
+            );
+            n_ready += 1;
+            let event = TrainEvent::CasePrepared { n_ready, n_cases, id: case.id.clone() };
+            if observer.on_event(&event).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(prepared))
+    };
+    let ControlFlow::Continue(prepared) = prepare(train)? else {
+        return Ok(TrainOutcome::Stopped);
+    };
+    let model = match &config.architecture {
+        Architecture::RoiNet(network) => {
+            let ControlFlow::Continue(validation) = prepare(validation)? else {
+                return Ok(TrainOutcome::Stopped);
+            };
+            let dataset = |cases| Dataset::new(cases, config.size_multiple, config.skip_slices_without_body);
+            let (train, validation) = (dataset(prepared), dataset(validation));
+            return train_network(
+                network,
+                &train,
+                &validation,
+                &folder,
+                &preprocessing,
+                &provenance,
+                device,
+                observer,
+            );
+        }
+        Architecture::VoxelRegression(baseline) => {
+            PackagedModel::VoxelRegression(VoxelRegression::fit(&sorted_samples(&prepared), baseline.n_bins))
+        }
+        Architecture::BulkDensity(baseline) => PackagedModel::BulkDensity(BulkDensity::fit(
+            &sorted_samples(&prepared),
+            baseline.n_bins,
+            baseline.table,
+        )),
+    };
+    ModelPackage::new(model, preprocessing, provenance, BTreeMap::new()).save(&folder.package())?;
+    let _ = observer.on_event(&TrainEvent::Finished);
+    Ok(TrainOutcome::Finished)
+}
+
+fn identities(cases: &[Case]) -> Vec<CaseIdentity> {
+    cases.iter().map(|case| CaseIdentity { id: case.id.clone(), sha256: case.fingerprint() }).collect()
+}
+
+/// `cpu`, `cuda` or `metal`.
+pub(crate) const fn device_kind(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Metal(_) => "metal",
+    }
+}

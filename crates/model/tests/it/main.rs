@@ -1,0 +1,9 @@
+//! Training, packages and prediction on small analytic heads.
+
+mod heads;
+mod learning;
+mod packages;
+mod prediction;
+mod resuming;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;

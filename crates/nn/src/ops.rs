@@ -1,0 +1,14 @@
+//! Differentiable operations on candle tensors, with their own backward passes.
+//!
+//! All take and return contiguous-or-not `f32` tensors of shape `[N, C, H, W]` on the CPU and fail with candle's
+//! error on anything else. An input that needs no gradient is found out by [`candle_core::Tensor::track_op`] and
+//! costs none.
+
+mod conv;
+mod norm;
+mod tensor;
+
+pub use conv::{conv2d, conv2d_pair};
+pub use norm::{BatchNorm, BatchNormOptions, batch_norm, channel_moments};
+
+pub use crate::kernels::norm::{Activation, ChannelMoments};

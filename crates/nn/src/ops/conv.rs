@@ -1,0 +1,342 @@
+//! Convolution as a candle operation.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
+
+use super::tensor::{image_shape, slice, with_slices};
+use crate::kernels::conv::{PackedWeights, Start, convolve};
+use crate::kernels::planes::PaddedPlanes;
+use crate::kernels::taps::{margin, taps};
+use crate::kernels::weight_gradient::weight_gradient;
+use crate::simd::Level;
+
+/// 2-D convolution (cross-correlation, as in PyTorch) with stride 1 and "same" padding by zeros.
+///
+/// out\[n, o, y, x\] = b\[o\] + Σ w\[o, i, u, v\] · x\[n, i, y + (u − ⌊U/2⌋)·d, x + (v − ⌊V/2⌋)·d\], d the dilation.
+///
+/// # Shapes
+/// `x` `[N, I, H, W]`, `weight` `[O, I, U, V]` with odd U and V, `bias` `[O]`; the result is `[N, O, H, W]`.
+///
+/// # Errors
+/// Shapes that do not fit, an even kernel, a dilation of zero, a tensor that is not `f32` on the CPU.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, dilation: usize) -> Result<Tensor> {
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let op = Conv2d { dilation, level: Level::best() };
+    match bias {
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
+        None => x.apply_op2(&weight, op),
+    }
+}
+
+/// Two convolutions of the same input, one after the other in the channels of the result, without biases.
+///
+/// Equal to `cat([conv2d(x, first), conv2d(x, second)], 1)`, with one padded copy of the input and no copy of the
+/// results.
+///
+/// # Shapes
+/// `x` `[N, I, H, W]`, `first` `[O₁, I, U₁, V₁]`, `second` `[O₂, I, U₂, V₂]`; the result is `[N, O₁ + O₂, H, W]`.
+///
+/// # Errors
+/// As [`conv2d`].
+pub fn conv2d_pair(x: &Tensor, first: &Tensor, second: &Tensor, dilation: usize) -> Result<Tensor> {
+    let op = Conv2dPair { dilation, level: Level::best() };
+    x.contiguous()?.apply_op3(&first.contiguous()?, &second.contiguous()?, op)
+}
+
+struct Conv2d {
+    dilation: usize,
+    level: Level,
+}
+
+struct Conv2dPair {
+    dilation: usize,
+    level: Level,
+}
+
+/// The sizes of one convolution.
+struct Filter {
+    outputs: usize,
+    inputs: usize,
+    kernel: [usize; 2],
+    dilation: usize,
+}
+
+impl Filter {
+    fn new(layout: &Layout, dilation: usize, input: [usize; 4]) -> Result<Self> {
+        let (outputs, inputs, height, width) = layout.shape().dims4()?;
+        if inputs != input[1] || outputs == 0 {
+            bail!(
+                "conv2d: weight [O, I, U, V] = {:?} does not fit input [N, C, H, W] = {input:?}",
+                layout.dims()
+            );
+        }
+        if height % 2 == 0 || width % 2 == 0 {
+            bail!("conv2d: the kernel {height}×{width} must be odd for \"same\" padding");
+        }
+        if dilation == 0 {
+            bail!("conv2d: the dilation must be at least 1");
+        }
+        Ok(Self { outputs, inputs, kernel: [height, width], dilation })
+    }
+
+    fn taps(&self, input: [usize; 4], reflected: bool) -> Vec<crate::kernels::taps::Tap> {
+        taps(self.kernel, self.dilation, [input[2], input[3]], reflected)
+    }
+
+    fn margin(&self, input: [usize; 4]) -> usize {
+        margin(&self.taps(input, false))
+    }
+
+    /// Convolves into channels `first_output..` of `output`.
+    fn forward(
+        &self,
+        level: Level,
+        input: &PaddedPlanes,
+        weight: &[f32],
+        start: Start,
+        output: &mut [f32],
+        output_channels: usize,
+        first_output: usize,
+    ) {
+        let taps = self.taps(shape_of(input), false);
+        let packed = PackedWeights::forward(level, weight, self.outputs, self.inputs, taps);
+        convolve(level, input, 0, &packed, start, output, output_channels, first_output);
+    }
+
+    /// Writes or adds the input's gradient; `gradient`'s channels from `first_output` are this filter's.
+    fn input_gradient(
+        &self,
+        level: Level,
+        gradient: &PaddedPlanes,
+        first_output: usize,
+        weight: &[f32],
+        start: Start,
+        result: &mut [f32],
+    ) {
+        let taps = self.taps(shape_of(gradient), true);
+        let packed = PackedWeights::transposed(level, weight, self.outputs, self.inputs, taps);
+        convolve(level, gradient, first_output, &packed, start, result, self.inputs, 0);
+    }
+
+    fn weight_gradient(
+        &self,
+        level: Level,
+        input: &PaddedPlanes,
+        gradient: &PaddedPlanes,
+        first_output: usize,
+    ) -> Result<Tensor> {
+        let taps = self.taps(shape_of(input), false);
+        let kernel = self.kernel[0] * self.kernel[1];
+        let values = weight_gradient(level, input, gradient, first_output, self.outputs, &taps, kernel);
+        Tensor::from_vec(values, (self.outputs, self.inputs, self.kernel[0], self.kernel[1]), &Device::Cpu)
+    }
+}
+
+fn shape_of(planes: &PaddedPlanes) -> [usize; 4] {
+    [planes.images, planes.channels, planes.height, planes.width]
+}
+
+impl Conv2d {
+    fn forward(
+        &self,
+        x: (&CpuStorage, &Layout),
+        weight: (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = image_shape("conv2d", x.1)?;
+        let filter = Filter::new(weight.1, self.dilation, shape)?;
+        let start = match bias {
+            None => Start::Zero,
+            Some((storage, layout)) => {
+                if layout.dims() != [filter.outputs] {
+                    bail!("conv2d: bias {:?} does not fit {} output channels", layout.dims(), filter.outputs);
+                }
+                Start::Bias(slice(storage, layout)?)
+            }
+        };
+        let planes = PaddedPlanes::new(slice(x.0, x.1)?, shape, filter.margin(shape));
+        let [n, _, h, w] = shape;
+        let mut output = vec![0.0f32; n * filter.outputs * h * w];
+        let weight = slice(weight.0, weight.1)?;
+        filter.forward(self.level, &planes, weight, start, &mut output, filter.outputs, 0);
+        Ok((CpuStorage::F32(output), Shape::from((n, filter.outputs, h, w))))
+    }
+
+    fn backward(&self, x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Tensor)> {
+        let gradient = gradient.contiguous()?;
+        let shape = image_shape("conv2d", x.layout())?;
+        let filter = Filter::new(weight.layout(), self.dilation, shape)?;
+        let gradient_shape = [shape[0], filter.outputs, shape[2], shape[3]];
+        let margin = filter.margin(shape);
+        with_slices([x, weight, &gradient], |[x_values, weight, gradient]| {
+            let gradient = PaddedPlanes::new(gradient, gradient_shape, margin);
+            let gradient_x = if x.track_op() {
+                let mut result = vec![0.0f32; x_values.len()];
+                filter.input_gradient(self.level, &gradient, 0, weight, Start::Zero, &mut result);
+                Some(Tensor::from_vec(result, &shape, &Device::Cpu)?)
+            } else {
+                None
+            };
+            let x = PaddedPlanes::new(x_values, shape, margin);
+            Ok((gradient_x, filter.weight_gradient(self.level, &x, &gradient, 0)?))
+        })
+    }
+}
+
+impl CustomOp2 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d-same"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((s1, l1), (s2, l2), None)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _res: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (x, weight) = self.backward(x, weight, grad)?;
+        Ok((x, Some(weight)))
+    }
+}
+
+impl CustomOp3 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d-same-bias"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((s1, l1), (s2, l2), Some((s3, l3)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _bias: &Tensor,
+        _res: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let (x, weight) = self.backward(x, weight, &grad)?;
+        let (images, channels, height, width) = grad.dims4()?;
+        let bias = with_slices([&grad], |[grad]| {
+            let plane = height * width;
+            let bias: Vec<f32> = (0..channels)
+                .map(|channel| {
+                    let sum: f64 = (0..images)
+                        .map(|image| plane_sum(&grad[(image * channels + channel) * plane..][..plane]))
+                        .sum();
+                    sum as f32
+                })
+                .collect();
+            Tensor::from_vec(bias, channels, &Device::Cpu)
+        })?;
+        Ok((x, Some(weight), Some(bias)))
+    }
+}
+
+/// The sum of a plane with a fixed number of running sums.
+fn plane_sum(values: &[f32]) -> f64 {
+    let mut sums = [0.0f64; 16];
+    let (chunks, rest) = values.as_chunks::<16>();
+    for chunk in chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(*value);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|value| f64::from(*value)).sum::<f64>()
+}
+
+impl CustomOp3 for Conv2dPair {
+    fn name(&self) -> &'static str {
+        "conv2d-same-pair"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = image_shape("conv2d_pair", l1)?;
+        let first = Filter::new(l2, self.dilation, shape)?;
+        let second = Filter::new(l3, self.dilation, shape)?;
+        let planes = PaddedPlanes::new(slice(s1, l1)?, shape, first.margin(shape).max(second.margin(shape)));
+        let [n, _, h, w] = shape;
+        let channels = first.outputs + second.outputs;
+        let mut output = vec![0.0f32; n * channels * h * w];
+        first.forward(self.level, &planes, slice(s2, l2)?, Start::Zero, &mut output, channels, 0);
+        second.forward(
+            self.level,
+            &planes,
+            slice(s3, l3)?,
+            Start::Zero,
+            &mut output,
+            channels,
+            first.outputs,
+        );
+        Ok((CpuStorage::F32(output), Shape::from((n, channels, h, w))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        first_weight: &Tensor,
+        second_weight: &Tensor,
+        _res: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let shape = image_shape("conv2d_pair", x.layout())?;
+        let first = Filter::new(first_weight.layout(), self.dilation, shape)?;
+        let second = Filter::new(second_weight.layout(), self.dilation, shape)?;
+        let grad_shape = [shape[0], first.outputs + second.outputs, shape[2], shape[3]];
+        let margin = first.margin(shape).max(second.margin(shape));
+        with_slices(
+            [x, first_weight, second_weight, &grad],
+            |[x_values, first_values, second_values, grad]| {
+                let grad = PaddedPlanes::new(grad, grad_shape, margin);
+                let gradient_x = if x.track_op() {
+                    let mut result = vec![0.0f32; x_values.len()];
+                    first.input_gradient(self.level, &grad, 0, first_values, Start::Zero, &mut result);
+                    second.input_gradient(
+                        self.level,
+                        &grad,
+                        first.outputs,
+                        second_values,
+                        Start::Output,
+                        &mut result,
+                    );
+                    Some(Tensor::from_vec(result, &shape, &Device::Cpu)?)
+                } else {
+                    None
+                };
+                let x = PaddedPlanes::new(x_values, shape, margin);
+                let first_gradient = first.weight_gradient(self.level, &x, &grad, 0)?;
+                let second_gradient = second.weight_gradient(self.level, &x, &grad, first.outputs)?;
+                Ok((gradient_x, Some(first_gradient), Some(second_gradient)))
+            },
+        )
+    }
+}

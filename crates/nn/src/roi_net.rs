@@ -1,0 +1,226 @@
+//! The RoI-focused multi-task network: whole-image HU, bone HU and bone mask from one trunk.
+
+mod config;
+mod output;
+
+pub use config::RoiNetConfig;
+pub use output::RoiNetOutput;
+
+use candle_core::{DType, Tensor};
+
+use crate::NnError;
+use crate::layers::{Conv, Mode, Norm, SpatialDropout, norm_activation};
+use crate::ops::Activation;
+use crate::store::ParameterStore;
+
+/// The network of Kaushik et al. (2022), arXiv:2203.16288, figure 1.
+///
+/// There is no down-sampling: eight blocks see ever wider surroundings by dilation.
+/// Each block runs two branches, 5×5 and 3×3: dilated convolution → batch normalization → ELU → spatial dropout;
+/// both are joined in the channels and brought back to the block's filters by a 1×1 convolution.
+///
+/// | block | c1 | c2 | c3 | c4 | c5 | c6 (+ c3) | c7 (+ c2) | c8, one a head (+ c1) |
+/// |---|---|---|---|---|---|---|---|---|
+/// | filters | f | f+4 | f+8 | f+16 | f+16 | f+8 | f+4 | f |
+/// | dilation | 1 | 2 | 4 | 8 | 8 | 4 | 2 | 1 |
+///
+/// In parentheses is the block whose output is joined to the input.
+/// A head is its own block c8 and 1×1 convolution → batch normalization → linear (whole-image HU), ReLU (bone HU)
+/// or sigmoid (bone mask).
+///
+/// # Parameter names
+/// `c1` … `c7` and `c8_whole_hu`, `c8_bone_hu`, `c8_bone_mask` hold `conv5.weight`, `bn5.*`, `conv3.weight`,
+/// `bn3.*`, `conv1.weight` and `conv1.bias`; `head_whole_hu`, … hold `conv.weight` and `bn.*`, where `*` is
+/// `weight`, `bias`, `running_mean` and `running_var`. Layouts are PyTorch's.
+///
+/// # Where we differ from the paper
+/// It gives neither filters nor dropout rate; ours are in [`RoiNetConfig`].
+/// Convolutions before a batch normalization have no bias, which the normalization would cancel.
+/// The heads' normalizations do not start at gain 1 and bias 0, but where CT values lie: the whole-image head at
+/// −0.5 ± 0.5 kHU, the bone head at 1 ± 0.5 kHU (so that its ReLU lets the first gradients through), the mask head
+/// at logit −2 (bone is rare).
+pub struct RoiNet {
+    config: RoiNetConfig,
+    trunk: [Block; 7],
+    whole_hu: Head,
+    bone_hu: Option<Head>,
+    bone_mask: Option<Head>,
+}
+
+impl RoiNet {
+    /// Builds the network and adds its parameters to `store`.
+    ///
+    /// # Errors
+    /// [`NnError::Config`]; [`NnError::DuplicateParameter`] if the store holds a network already.
+    pub fn new(config: &RoiNetConfig, store: &mut ParameterStore) -> Result<Self, NnError> {
+        config.validate()?;
+        let f = config.filters;
+        let mut block = |name: &str, inputs: usize, filters: usize, dilation: usize| {
+            Block::new(store, name, inputs, filters, dilation, config.dropout)
+        };
+        let trunk = [
+            block("c1", config.in_channels, f, 1)?,
+            block("c2", f, f + 4, 2)?,
+            block("c3", f + 4, f + 8, 4)?,
+            block("c4", f + 8, f + 16, 8)?,
+            block("c5", f + 16, f + 16, 8)?,
+            block("c6", (f + 16) + (f + 8), f + 8, 4)?,
+            block("c7", (f + 8) + (f + 4), f + 4, 2)?,
+        ];
+        let mut head = |name: &str, activation: Activation, gain: f32, bias: f32| {
+            Head::new(store, name, (f + 4) + f, f, config.dropout, activation, gain, bias)
+        };
+        Ok(Self {
+            config: config.clone(),
+            trunk,
+            whole_hu: head("whole_hu", Activation::Linear, 0.5, -0.5)?,
+            bone_hu: config.bone_hu.then(|| head("bone_hu", Activation::Relu, 0.5, 1.0)).transpose()?,
+            bone_mask: config
+                .bone_mask
+                .then(|| head("bone_mask", Activation::Sigmoid, 1.0, -2.0))
+                .transpose()?,
+        })
+    }
+
+    /// The configuration the network was built from.
+    pub fn config(&self) -> &RoiNetConfig {
+        &self.config
+    }
+
+    /// Runs the network for training: batch statistics normalize and move the running ones, channels are dropped
+    /// as `dropout_seed` decides, and the result can be differentiated.
+    ///
+    /// The same input, weights and seed give the same bits, whatever the number of threads.
+    ///
+    /// # Shapes
+    /// `x` `[N, in_channels, H, W]`, any height and width; the outputs are `[N, 1, H, W]`.
+    ///
+    /// # Errors
+    /// [`NnError::Input`], [`NnError::SinglePixelBatch`].
+    pub fn forward_train(&self, x: &Tensor, dropout_seed: u64) -> Result<RoiNetOutput, NnError> {
+        self.check(x)?;
+        let [images, _, height, width] = [0, 1, 2, 3].map(|axis| x.dims()[axis]);
+        if images * height * width < 2 {
+            return Err(NnError::SinglePixelBatch { shape: x.dims().to_vec() });
+        }
+        self.run(x, Mode::Train { dropout_seed })
+    }
+
+    /// Runs the network for evaluation: running statistics, no dropout, no gradient.
+    ///
+    /// # Shapes
+    /// As [`Self::forward_train`].
+    ///
+    /// # Errors
+    /// [`NnError::Input`].
+    pub fn forward(&self, x: &Tensor) -> Result<RoiNetOutput, NnError> {
+        self.check(x)?;
+        self.run(&x.detach(), Mode::Evaluate)
+    }
+
+    fn check(&self, x: &Tensor) -> Result<(), NnError> {
+        let fits = x.rank() == 4
+            && x.dims()[1] == self.config.in_channels
+            && x.elem_count() > 0
+            && x.dtype() == DType::F32;
+        if fits {
+            return Ok(());
+        }
+        Err(NnError::Input {
+            in_channels: self.config.in_channels,
+            shape: x.dims().to_vec(),
+            dtype: x.dtype().as_str(),
+        })
+    }
+
+    fn run(&self, x: &Tensor, mode: Mode) -> Result<RoiNetOutput, NnError> {
+        let [c1, c2, c3, c4, c5, c6, c7] = &self.trunk;
+        let x1 = c1.forward(x, mode)?;
+        let x2 = c2.forward(&x1, mode)?;
+        let x3 = c3.forward(&x2, mode)?;
+        let x5 = c5.forward(&c4.forward(&x3, mode)?, mode)?;
+        let x6 = c6.forward(&Tensor::cat(&[&x5, &x3], 1)?, mode)?;
+        let x7 = c7.forward(&Tensor::cat(&[&x6, &x2], 1)?, mode)?;
+        let last = Tensor::cat(&[&x7, &x1], 1)?;
+        let run = |head: &Head| head.forward(&last, mode);
+        Ok(RoiNetOutput {
+            whole_hu: run(&self.whole_hu)?,
+            bone_hu: self.bone_hu.as_ref().map(run).transpose()?,
+            bone_mask: self.bone_mask.as_ref().map(run).transpose()?,
+        })
+    }
+}
+
+/// One `c` block.
+struct Block {
+    name: String,
+    conv5: Conv,
+    bn5: Norm,
+    conv3: Conv,
+    bn3: Norm,
+    conv1: Conv,
+    dilation: usize,
+    dropout: f32,
+}
+
+impl Block {
+    fn new(
+        store: &mut ParameterStore,
+        name: &str,
+        inputs: usize,
+        filters: usize,
+        dilation: usize,
+        dropout: f32,
+    ) -> Result<Self, NnError> {
+        Ok(Self {
+            name: name.to_owned(),
+            conv5: Conv::new(store, &format!("{name}.conv5"), inputs, filters, 5, false)?,
+            bn5: Norm::new(store, &format!("{name}.bn5"), filters, 1.0, 0.0)?,
+            conv3: Conv::new(store, &format!("{name}.conv3"), inputs, filters, 3, false)?,
+            bn3: Norm::new(store, &format!("{name}.bn3"), filters, 1.0, 0.0)?,
+            conv1: Conv::new(store, &format!("{name}.conv1"), 2 * filters, filters, 1, true)?,
+            dilation,
+            dropout,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
+        let both = self.conv5.forward_pair(&self.conv3, x, self.dilation, mode)?;
+        let dropout = SpatialDropout { name: &self.name, rate: self.dropout };
+        let both = norm_activation(&[&self.bn5, &self.bn3], &both, Activation::Elu, Some(dropout), mode)?;
+        self.conv1.forward(&both, 1, mode)
+    }
+}
+
+/// A block c8 and the layers that make an output of it.
+struct Head {
+    block: Block,
+    conv: Conv,
+    norm: Norm,
+    activation: Activation,
+}
+
+impl Head {
+    fn new(
+        store: &mut ParameterStore,
+        name: &str,
+        inputs: usize,
+        filters: usize,
+        dropout: f32,
+        activation: Activation,
+        gain: f32,
+        bias: f32,
+    ) -> Result<Self, NnError> {
+        Ok(Self {
+            block: Block::new(store, &format!("c8_{name}"), inputs, filters, 1, dropout)?,
+            conv: Conv::new(store, &format!("head_{name}.conv"), filters, 1, 1, false)?,
+            norm: Norm::new(store, &format!("head_{name}.bn"), 1, gain, bias)?,
+            activation,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
+        let x = self.conv.forward(&self.block.forward(x, mode)?, 1, mode)?;
+        norm_activation(&[&self.norm], &x, self.activation, None, mode)
+    }
+}

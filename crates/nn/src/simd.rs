@@ -1,0 +1,288 @@
+//! Vectors of `f32` for the widest instruction set this processor has, chosen at run time.
+//!
+//! This is the only module of the workspace that may use `unsafe`. It is sound for two reasons that can be
+//! checked here alone:
+//!
+//! 1. A value of [`Avx512`] or [`Avx2`] is the proof that the processor has those instructions: the types have a
+//!    private field, and [`dispatch`] makes them only after `is_x86_feature_detected!` said yes. Every intrinsic
+//!    is called in a method that takes such a value.
+//! 2. Loads and stores first cut the slice to the vector's length, which checks the bounds.
+//!
+//! The methods are `#[inline(always)]` so that they end up inside the function that carries the
+//! `#[target_feature]` attribute; a kernel must therefore be `#[inline(always)]` down to the last call and must
+//! not use vectors inside closures.
+#![expect(unsafe_code, reason = "the audited module: vector intrinsics behind run-time detection")]
+
+/// Lanes of the widest vector; rows are padded to a multiple of it, whatever the processor.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// A set of vector instructions; a value of the type proves that the processor has them.
+pub(crate) trait Simd: Copy {
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Vector registers of the instruction set, which bound the size of a register tile.
+    const REGISTERS: usize;
+    /// The vector.
+    type Vector: Copy;
+
+    /// All lanes zero.
+    fn zero(self) -> Self::Vector;
+    /// All lanes `value`.
+    fn splat(self, value: f32) -> Self::Vector;
+    /// The `LANES` values from `start`; panics if they are not there.
+    fn load(self, values: &[f32], start: usize) -> Self::Vector;
+    /// Writes the `LANES` values from `start`; panics if there is no room.
+    fn store(self, vector: Self::Vector, values: &mut [f32], start: usize);
+    /// `a · b + c`, with one rounding where the processor can.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// The sum of the lanes, added pairwise in a fixed order.
+    #[inline(always)]
+    fn sum(self, vector: Self::Vector) -> f32 {
+        let mut lanes = [0.0f32; MAX_LANES];
+        self.store(vector, &mut lanes, 0);
+        let mut half = MAX_LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+}
+
+/// Work that is written once and compiled for every instruction set.
+pub(crate) trait Kernel {
+    /// What the work returns.
+    type Output;
+    /// Does the work; implementations must be `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// What every processor has.
+    Portable,
+    /// x86-64 with AVX2 and FMA: 8 lanes, 16 registers.
+    Avx2,
+    /// x86-64 with AVX-512F: 16 lanes, 32 registers.
+    Avx512,
+}
+
+impl Level {
+    /// The best level of this processor.
+    pub(crate) fn best() -> Self {
+        [Self::Avx512, Self::Avx2].into_iter().find(|level| level.is_supported()).unwrap_or(Self::Portable)
+    }
+
+    /// True if this processor can run the level.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn is_supported(self) -> bool {
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx512 => is_x86_feature_detected!("avx512f"),
+        }
+    }
+
+    /// True if this processor can run the level.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn is_supported(self) -> bool {
+        self == Self::Portable
+    }
+
+    /// Vector registers at this level.
+    pub(crate) fn registers(self) -> usize {
+        match self {
+            Self::Portable | Self::Avx2 => 16,
+            Self::Avx512 => 32,
+        }
+    }
+}
+
+/// Runs a kernel at `level`, or with portable code if the processor cannot run that level.
+pub(crate) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if level == Level::Avx512 && level.is_supported() {
+            // SAFETY: the processor has AVX-512F, as the condition just found.
+            return unsafe { x86::run_avx512(kernel) };
+        }
+        if level == Level::Avx2 && level.is_supported() {
+            // SAFETY: the processor has AVX2 and FMA, as the condition just found.
+            return unsafe { x86::run_avx2(kernel) };
+        }
+    }
+    let _ = level;
+    kernel.run(Portable)
+}
+
+/// Eight floats at a time in plain Rust; the compiler uses what vectors the target has for certain.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+impl Simd for Portable {
+    const LANES: usize = 8;
+    const REGISTERS: usize = 16;
+    type Vector = [f32; 8];
+
+    #[inline(always)]
+    fn zero(self) -> [f32; 8] {
+        [0.0; 8]
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+    #[inline(always)]
+    fn load(self, values: &[f32], start: usize) -> [f32; 8] {
+        let mut vector = [0.0; 8];
+        vector.copy_from_slice(&values[start..start + 8]);
+        vector
+    }
+    #[inline(always)]
+    fn store(self, vector: [f32; 8], values: &mut [f32], start: usize) {
+        values[start..start + 8].copy_from_slice(&vector);
+    }
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 8], b: [f32; 8], mut c: [f32; 8]) -> [f32; 8] {
+        // Not `f32::mul_add`: without the instruction that is a slow library call.
+        for lane in 0..8 {
+            c[lane] += a[lane] * b[lane];
+        }
+        c
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps,
+    };
+
+    use super::{Kernel, Simd};
+
+    /// Proof of AVX-512F.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512(());
+
+    /// Proof of AVX2 and FMA.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2(());
+
+    /// Runs a kernel with AVX-512F.
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Avx512(()))
+    }
+
+    /// Runs a kernel with AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Avx2(()))
+    }
+
+    impl Simd for Avx512 {
+        const LANES: usize = 16;
+        const REGISTERS: usize = 32;
+        type Vector = __m512;
+
+        #[inline(always)]
+        fn zero(self) -> __m512 {
+            // SAFETY: `self` proves AVX-512F.
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m512 {
+            // SAFETY: `self` proves AVX-512F.
+            unsafe { _mm512_set1_ps(value) }
+        }
+        #[inline(always)]
+        fn load(self, values: &[f32], start: usize) -> __m512 {
+            let lanes = &values[start..start + 16];
+            // SAFETY: `self` proves AVX-512F; `lanes` holds 16 floats, and the load needs no alignment.
+            unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
+        }
+        #[inline(always)]
+        fn store(self, vector: __m512, values: &mut [f32], start: usize) {
+            let lanes = &mut values[start..start + 16];
+            // SAFETY: `self` proves AVX-512F; `lanes` holds 16 floats, and the store needs no alignment.
+            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), vector) }
+        }
+        #[inline(always)]
+        fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: `self` proves AVX-512F.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+    }
+
+    impl Simd for Avx2 {
+        const LANES: usize = 8;
+        const REGISTERS: usize = 16;
+        type Vector = __m256;
+
+        #[inline(always)]
+        fn zero(self) -> __m256 {
+            // SAFETY: `self` proves AVX2.
+            unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m256 {
+            // SAFETY: `self` proves AVX2.
+            unsafe { _mm256_set1_ps(value) }
+        }
+        #[inline(always)]
+        fn load(self, values: &[f32], start: usize) -> __m256 {
+            let lanes = &values[start..start + 8];
+            // SAFETY: `self` proves AVX2; `lanes` holds 8 floats, and the load needs no alignment.
+            unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+        }
+        #[inline(always)]
+        fn store(self, vector: __m256, values: &mut [f32], start: usize) {
+            let lanes = &mut values[start..start + 8];
+            // SAFETY: `self` proves AVX2; `lanes` holds 8 floats, and the store needs no alignment.
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), vector) }
+        }
+        #[inline(always)]
+        fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: `self` proves AVX2 and FMA.
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Probe<'a>(&'a [f32]);
+
+    impl Kernel for Probe<'_> {
+        type Output = (Vec<f32>, f32);
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Self::Output {
+            let x = simd.load(self.0, 1);
+            let y = simd.mul_add(x, simd.splat(2.0), simd.splat(0.5));
+            let mut out = vec![0.0; S::LANES];
+            simd.store(y, &mut out, 0);
+            (out, simd.sum(simd.mul_add(x, simd.splat(1.0), simd.zero())))
+        }
+    }
+
+    #[test]
+    fn every_level_does_the_same_arithmetic() {
+        let values: Vec<f32> = (0..32).map(|v| v as f32 * 0.25).collect();
+        for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+            let (out, sum) = dispatch(level, Probe(&values));
+            let expected: Vec<f32> = values[1..=out.len()].iter().map(|v| v * 2.0 + 0.5).collect();
+            assert_eq!(out, expected, "{level:?}");
+            let lanes_sum: f32 = values[1..=out.len()].iter().sum();
+            assert!((sum - lanes_sum).abs() < 1e-6, "{level:?}: {sum} {lanes_sum}");
+        }
+        assert!(Level::best().is_supported());
+    }
+}

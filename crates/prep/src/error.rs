@@ -1,0 +1,49 @@
+//! What can go wrong while preparing images.
+
+use synthct_image::ImageError;
+
+/// Why an image could not be prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepError {
+    /// Grids that differ, or another fault of geometry.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A mask without a voxel inside.
+    #[error("the mask is empty, so there is nothing to take statistics of")]
+    EmptyMask,
+    /// A value that is NaN or infinite.
+    #[error("{what} needs finite values, but voxel [k, j, i] = {index_kji:?} is {value}")]
+    NotFinite {
+        /// What was to be done.
+        what: &'static str,
+        /// The first such voxel.
+        index_kji: [usize; 3],
+        /// Its value.
+        value: f32,
+    },
+    /// An image, or the part inside the mask, that has the same value everywhere.
+    #[error("{what} needs an image with contrast, but every value is {value}")]
+    NoContrast {
+        /// What was to be done.
+        what: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// An image in which no body was found.
+    #[error("no body found: nothing that is {criterion} is larger than {smallest_cm3} cm³")]
+    NoBody {
+        /// What a body's voxels would have had in common.
+        criterion: String,
+        /// The smallest body looked for.
+        smallest_cm3: f64,
+    },
+    /// Parameters of a normalisation that cannot be used.
+    #[error("z-score parameters mean {mean}, sd {sd} are not usable: both must be finite, and sd above zero")]
+    ZScore {
+        /// The mean given.
+        mean: f64,
+        /// The standard deviation given.
+        sd: f64,
+    },
+}

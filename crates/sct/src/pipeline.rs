@@ -1,0 +1,23 @@
+//! The line that one case walks: files, training, prediction, figures, report.
+//!
+//! Each step is a function from values to values, or from a folder to a folder where it is about files.
+//!
+//! Start here: [`load_cohort`], [`run_arms`], [`demo`].
+
+mod arms;
+mod cohort;
+mod demo;
+mod error;
+mod observer;
+mod page;
+mod phantoms;
+mod summary;
+
+pub use arms::{Arm, ArmResult, CaseResult, Split, run_arms};
+pub use cohort::{CaseFiles, find_cases, load_case, load_cohort, split_for_validation};
+pub use demo::{DemoConfig, DemoOutcome, demo};
+pub use error::PipelineError;
+pub use observer::Observer;
+pub use page::{CasePage, case_page, comparison_page};
+pub use phantoms::{PhantomCohort, write_phantom_cohort};
+pub use summary::{Summary, write_json, write_text};

@@ -1,0 +1,87 @@
+//! What can go wrong along the line.
+
+use std::path::PathBuf;
+
+use synthct_eval::EvalError;
+use synthct_image::ImageError;
+use synthct_io::IoError;
+use synthct_model::ModelError;
+use synthct_phantom::PhantomError;
+use synthct_prep::PrepError;
+use synthct_report::ReportError;
+
+/// Why a step of the line failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// A cohort folder that is not as `docs/DATA.md` describes.
+    #[error("`{path}`: {what}")]
+    Cohort {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong, and what is expected.
+        what: String,
+    },
+    /// A step failed for one case.
+    #[error("case `{id}` in `{path}` cannot be used")]
+    Case {
+        /// The case's name.
+        id: String,
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: Box<PipelineError>,
+    },
+    /// Too few subjects for a split by subject.
+    #[error("{found} subject(s) cannot be split into training and validation: at least two are needed")]
+    TooFewSubjects {
+        /// How many there are.
+        found: usize,
+    },
+    /// A folder holds the results of another configuration.
+    #[error("`{path}` holds the results of another configuration: choose another folder, or delete this one")]
+    OtherConfiguration {
+        /// The file that differs.
+        path: PathBuf,
+    },
+    /// A file of ours could not be written or read.
+    #[error("`{path}`")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The observer asked to stop; what is complete stays and is taken up again.
+    #[error("stopped on request; run the same command again to go on")]
+    Stopped,
+    /// Geometry.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Reading or writing images.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// Preparation.
+    #[error(transparent)]
+    Prep(#[from] PrepError),
+    /// Training or prediction.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Evaluation.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// Phantoms.
+    #[error(transparent)]
+    Phantom(#[from] PhantomError),
+    /// The report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+impl PipelineError {
+    /// Turns an operating-system error at `path` into ours, for `map_err`.
+    pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::File { path, source }
+    }
+}

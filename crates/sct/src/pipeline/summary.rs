@@ -1,0 +1,58 @@
+//! The numbers of a comparison as one JSON file.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+use synthct_eval::ImageSummary;
+
+use super::{ArmResult, PipelineError};
+
+/// What `summary.json` holds: for every arm the mean and standard deviation of each figure over the test cases.
+///
+/// A number that was not computed is absent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The figures of each arm, by name.
+    pub arms: BTreeMap<String, ImageSummary>,
+    /// What the networks ran on.
+    pub device: String,
+    /// The version of this crate.
+    pub version: &'static str,
+}
+
+impl Summary {
+    /// Gathers the arms' figures.
+    pub fn new(arms: &[ArmResult], device: impl Into<String>) -> Self {
+        Self {
+            arms: arms.iter().map(|arm| (arm.name.clone(), arm.summary.clone())).collect(),
+            device: device.into(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// Writes `value` as JSON: aside first, then renamed.
+///
+/// # Errors
+/// [`PipelineError::File`] if the file cannot be written.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PipelineError> {
+    let mut text =
+        serde_json::to_string_pretty(value).map_err(|error| PipelineError::file(path)(error.into()))?;
+    text.push('\n');
+    write_text(path, &text)
+}
+
+/// Writes text: aside first, then renamed.
+///
+/// # Errors
+/// [`PipelineError::File`] if the file cannot be written.
+pub fn write_text(path: &Path, text: &str) -> Result<(), PipelineError> {
+    let write = || -> std::io::Result<()> {
+        let mut file = atomic_write_file::AtomicWriteFile::open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.commit()
+    };
+    write().map_err(PipelineError::file(path))
+}

@@ -1,1 +1,0 @@
-//! Runnable recipes; see the folders beside this file.
