@@ -63,13 +63,13 @@ fn check_layers(metadata: &Value, findings: &mut Vec<String>) -> Result<()> {
             continue;
         };
         for dependency in dependencies(package) {
-            if let Some(used) = CRATES.iter().find(|used| used.package == dependency) {
-                if !place.may_use.contains(&used.folder) || used.layer >= place.layer {
-                    findings.push(format!(
-                        "`{name}` (layer {}) may not use `{dependency}` (layer {})",
-                        place.layer, used.layer
-                    ));
-                }
+            if let Some(used) = CRATES.iter().find(|used| used.package == dependency)
+                && (!place.may_use.contains(&used.folder) || used.layer >= place.layer)
+            {
+                findings.push(format!(
+                    "`{name}` (layer {}) may not use `{dependency}` (layer {})",
+                    place.layer, used.layer
+                ));
             }
             if dependency.starts_with("candle") && !KNOW_CANDLE.contains(&place.folder) {
                 findings.push(format!("`{name}` may not know candle"));

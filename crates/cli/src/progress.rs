@@ -111,7 +111,7 @@ impl Drop for StageBars<'_> {
 impl Observer for StageBars<'_> {
     fn stage(&mut self, name: &str, n_parts: Option<usize>) {
         self.bar.finish_and_clear();
-        self.stage = name.to_owned();
+        name.clone_into(&mut self.stage);
         self.bar = self.ui.bar(name, n_parts.map(|n| n as u64));
         self.last_best = None;
         if !self.ui.bars {

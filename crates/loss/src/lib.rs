@@ -5,7 +5,9 @@
 //! A region is a tensor of zeros and ones with the shape of the prediction; predictions may have any shape.
 //! The reduction domain is the whole tensor, which in training is the batch: N_k counts the region's voxels in all slices
 //! of the batch.
-//! An empty region contributes zero and a zero gradient, never NaN.
+//! Sums are accumulated in `f64`.
+//! An empty region contributes zero and a zero gradient to the mean absolute errors, never NaN; values outside a region
+//! are left out by selection, so that a NaN there does not reach them.
 //!
 //! This crate knows no network and no volume, and converts no units.
 

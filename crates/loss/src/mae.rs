@@ -31,7 +31,9 @@ pub fn region_mae(prediction: &Tensor, target: &Tensor, region: &Tensor) -> Resu
     require_same_shape(prediction, "target", target)?;
     require_same_shape(prediction, "region", region)?;
     let n_voxels = count(region)?;
-    absolute_difference(prediction, target)?.mul(region)?.sum_all()?.affine(1.0 / n_voxels.max(1.0), 0.0)
+    sum_inside(&absolute_difference(prediction, target)?, &region.ge(0.5)?)?
+        .affine(1.0 / n_voxels.max(1.0), 0.0)?
+        .to_dtype(prediction.dtype())
 }
 
 /// The weighted mean absolute error over a region k and its complement k':
@@ -54,11 +56,18 @@ pub fn weighted_mae(prediction: &Tensor, target: &Tensor, region: &Tensor) -> Re
     let n = region.elem_count() as f64;
     let n_inside = count(region)?;
     let n_outside = n - n_inside;
-    // The factor of each voxel's error: its region's weight over its region's size.
-    let inside = n_outside / (n * n_inside.max(1.0));
-    let outside = n_inside / (n * n_outside.max(1.0));
-    let factors = region.affine(inside - outside, outside)?;
-    absolute_difference(prediction, target)?.mul(&factors)?.sum_all()
+    let error = absolute_difference(prediction, target)?;
+    let inside = sum_inside(&error, &region.ge(0.5)?)?;
+    let outside = sum_inside(&error, &region.lt(0.5)?)?;
+    // Each region's weight over its size.
+    let inside = inside.affine(n_outside / (n * n_inside.max(1.0)), 0.0)?;
+    let outside = outside.affine(n_inside / (n * n_outside.max(1.0)), 0.0)?;
+    inside.add(&outside)?.to_dtype(prediction.dtype())
+}
+
+/// The sum, in `f64`, of the errors where `inside` is not 0; what the others are, even NaN, does not matter.
+fn sum_inside(error: &Tensor, inside: &Tensor) -> Result<Tensor> {
+    inside.where_cond(error, &error.zeros_like()?)?.to_dtype(DType::F64)?.sum_all()
 }
 
 /// |prediction − target| whose gradient at equality is 0; candle's own `abs` has 1 there.
@@ -68,7 +77,7 @@ fn absolute_difference(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
     difference.mul(&sign)
 }
 
-/// The number of voxels of a region of zeros and ones, exact for any size.
+/// The number of voxels of a region (where it is at least 0.5), exact for any size.
 fn count(region: &Tensor) -> Result<f64> {
-    region.detach().to_dtype(DType::F64)?.sum_all()?.to_scalar()
+    region.detach().ge(0.5)?.to_dtype(DType::F64)?.sum_all()?.to_scalar()
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
 use synthct_image::{Mask, Volume};
 
-use crate::sha256::{Sha256, hex};
+use crate::sha256::hex;
 use crate::{CaseProblem, ModelError};
 
 /// The images of one patient, all on one grid: what a network learns from.
@@ -24,14 +25,14 @@ impl Case {
     /// SHA-256 of the geometry and all values, in hexadecimal: the same data give the same text.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
-        hash.update(&(self.mr.len() as u64).to_le_bytes());
+        hash.update((self.mr.len() as u64).to_le_bytes());
         let grid = self.ct.grid();
         for n in grid.size_ijk() {
-            hash.update(&(n as u64).to_le_bytes());
+            hash.update((n as u64).to_le_bytes());
         }
         let lengths = grid.spacing_mm().into_iter().chain(grid.origin_lps().to_array());
         for value in lengths.chain(grid.direction().0.into_iter().flatten()) {
-            hash.update(&value.to_le_bytes());
+            hash.update(value.to_le_bytes());
         }
         for volume in self.mr.iter().chain([&self.ct]) {
             let mut bytes = Vec::with_capacity(1 << 16);
@@ -42,9 +43,9 @@ impl Case {
             }
         }
         for values in self.body.as_slice().chunks(1 << 16) {
-            hash.update(&values.iter().map(|&inside| u8::from(inside)).collect::<Vec<_>>());
+            hash.update(values.iter().map(|&inside| u8::from(inside)).collect::<Vec<_>>());
         }
-        hex(&hash.finish())
+        hex(hash)
     }
 
     /// What is wrong with this case alone.

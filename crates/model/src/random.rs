@@ -2,8 +2,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-
-use crate::sha256::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// What random numbers are for; each purpose has streams of its own.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +35,9 @@ fn digest(seed: u64, purpose: Purpose, epoch: usize, step: usize) -> [u8; 32] {
     };
     let mut hash = Sha256::new();
     for part in [seed, purpose, epoch as u64, step as u64] {
-        hash.update(&part.to_le_bytes());
+        hash.update(part.to_le_bytes());
     }
-    hash.finish()
+    hash.finalize().into()
 }
 
 #[cfg(test)]

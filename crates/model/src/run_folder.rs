@@ -100,7 +100,10 @@ impl RunFolder {
                 write_atomically(&path.join(SPLIT), &split_json)?;
                 write_atomically(&path.join(CONFIG), &config_json)?;
             }
-            RunMode::Resume => folder.require_same(config, split)?,
+            RunMode::Resume => {
+                folder.require_same(config, split)?;
+                folder.remove_leftovers()?;
+            }
         }
         Ok(folder)
     }
@@ -190,6 +193,23 @@ impl RunFolder {
 
     fn checkpoint(&self) -> PathBuf {
         self.path.join(CHECKPOINT_FOLDER).join(CHECKPOINT)
+    }
+
+    /// Removes what writes that were killed have left beside their files.
+    fn remove_leftovers(&self) -> Result<(), ModelError> {
+        let checkpoints = self.path.join(CHECKPOINT_FOLDER);
+        for (folder, name) in [(&self.path, METRICS), (&checkpoints, CHECKPOINT)] {
+            if !folder.is_dir() {
+                continue;
+            }
+            for entry in std::fs::read_dir(folder).map_err(io_error("list", folder))? {
+                let entry = entry.map_err(io_error("list", folder))?;
+                if entry.file_name().to_string_lossy().starts_with(&format!(".{name}.")) {
+                    std::fs::remove_file(entry.path()).map_err(io_error("remove", &entry.path()))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn require_same(&self, config: &TrainConfig, split: &Split) -> Result<(), ModelError> {

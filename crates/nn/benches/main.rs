@@ -1,5 +1,8 @@
 //! Speed of the convolution engine and of a training step.
+//!
+//! Compare figures of one run only: they depend on the machine, its load and the allocator's settings.
 
 mod convolution;
+mod training_step;
 
-criterion::criterion_main!(convolution::benches);
+criterion::criterion_main!(convolution::benches, training_step::benches);

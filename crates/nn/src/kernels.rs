@@ -3,6 +3,19 @@
 //! Every kernel splits its work so that one task sums an output value from start to end in a fixed order; the
 //! number of threads never changes a bit of the result.
 
+#![expect(
+    clippy::inline_always,
+    reason = "a kernel must be inlined into the function that enables the vector instructions"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "lanes, channels and taps are indices of several arrays at once"
+)]
+#![expect(
+    clippy::too_many_arguments,
+    reason = "sizes and places of several tensors; a struct a call would hide them"
+)]
+
 pub(crate) mod conv;
 pub(crate) mod norm;
 pub(crate) mod planes;

@@ -131,6 +131,7 @@ impl Norm {
 }
 
 /// Spatial dropout: a rate, and a name that tells its random numbers from those of other layers.
+#[derive(Clone, Copy)]
 pub(crate) struct SpatialDropout<'a> {
     pub(crate) name: &'a str,
     pub(crate) rate: f32,

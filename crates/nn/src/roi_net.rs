@@ -68,7 +68,7 @@ impl RoiNet {
             block("c7", (f + 8) + (f + 4), f + 4, 2)?,
         ];
         let mut head = |name: &str, activation: Activation, gain: f32, bias: f32| {
-            Head::new(store, name, (f + 4) + f, f, config.dropout, activation, gain, bias)
+            Head::new(store, name, config, activation, gain, bias)
         };
         Ok(Self {
             config: config.clone(),
@@ -201,18 +201,19 @@ struct Head {
 }
 
 impl Head {
+    /// A head whose normalization starts at `gain` and `bias`.
     fn new(
         store: &mut ParameterStore,
         name: &str,
-        inputs: usize,
-        filters: usize,
-        dropout: f32,
+        config: &RoiNetConfig,
         activation: Activation,
         gain: f32,
         bias: f32,
     ) -> Result<Self, NnError> {
+        let filters = config.filters;
+        let inputs = (filters + 4) + filters;
         Ok(Self {
-            block: Block::new(store, &format!("c8_{name}"), inputs, filters, 1, dropout)?,
+            block: Block::new(store, &format!("c8_{name}"), inputs, filters, 1, config.dropout)?,
             conv: Conv::new(store, &format!("head_{name}.conv"), filters, 1, 1, false)?,
             norm: Norm::new(store, &format!("head_{name}.bn"), 1, gain, bias)?,
             activation,

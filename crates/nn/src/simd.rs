@@ -11,6 +11,10 @@
 //! The methods are `#[inline(always)]` so that they end up inside the function that carries the
 //! `#[target_feature]` attribute; a kernel must therefore be `#[inline(always)]` down to the last call and must
 //! not use vectors inside closures.
+#![expect(
+    clippy::inline_always,
+    reason = "vector code must be inlined into the function that enables the instructions"
+)]
 #![expect(unsafe_code, reason = "the audited module: vector intrinsics behind run-time detection")]
 
 /// Lanes of the widest vector; rows are padded to a multiple of it, whatever the processor.

@@ -200,12 +200,14 @@ mod tests {
         Ok(())
     }
 
+    type Tensors = BTreeMap<String, Tensor>;
+
     #[test]
     fn loading_takes_all_or_nothing() -> Result<(), NnError> {
         let store_a = store(1)?;
         let good = store(2)?.to_tensors()?;
         let before = store_a.to_tensors()?;
-        let damaged = |change: &dyn Fn(&mut BTreeMap<String, Tensor>) -> Result<(), NnError>| {
+        let damaged = |change: &dyn Fn(&mut Tensors) -> Result<(), NnError>| {
             let mut tensors = good.clone();
             change(&mut tensors)?;
             let error = store_a.load_tensors(&tensors).expect_err("damaged weights are refused").to_string();

@@ -45,12 +45,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let ct = read_volume(&arguments.reference)?;
     let sct = read_volume(&arguments.evaluated)?;
-    let body = match &arguments.mask {
-        Some(mask) => read_mask(mask)?,
-        None => {
-            tracing::warn!("no mask is given: the body is found on the CT");
-            body_mask_ct(&ct)?
-        }
+    let body = if let Some(mask) = &arguments.mask {
+        read_mask(mask)?
+    } else {
+        tracing::warn!("no mask is given: the body is found on the CT");
+        body_mask_ct(&ct)?
     };
     let metrics = evaluate_sct(&ct, &sct, &body)?;
     print!("{}", table(&metrics)?);

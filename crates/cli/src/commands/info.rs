@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use sct::image::Grid;
+use sct::image::{Grid, PointLps};
 use sct::io::dicom::{self, SeriesInfo};
 use sct::io::{self, ReadOptions};
 use serde::Serialize;
@@ -87,7 +87,7 @@ impl From<&Grid> for GridFindings {
             spacing_mm: grid.spacing_mm(),
             origin_lps: grid.origin_lps().to_array(),
             axes_lps: [0, 1, 2].map(|axis| grid.direction().column(axis)),
-            corners_lps: grid.corner_points().map(|corner| corner.to_array()),
+            corners_lps: grid.corner_points().map(PointLps::to_array),
         }
     }
 }

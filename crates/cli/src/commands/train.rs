@@ -108,12 +108,10 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let outcome =
         train(&training, &validation, &config, &arguments.out, mode, &arguments.device.device(), &mut bars)?;
     drop(bars);
-    match outcome {
-        TrainOutcome::Finished => {
-            ui.say(&format!("the model is in {}", arguments.out.join("package").display()))
-        }
-        TrainOutcome::Stopped => bail!("stopped; go on with `--resume`"),
+    if outcome == TrainOutcome::Stopped {
+        bail!("stopped; go on with `--resume`");
     }
+    ui.say(&format!("the model is in {}", arguments.out.join("package").display()));
     Ok(ExitCode::SUCCESS)
 }
 

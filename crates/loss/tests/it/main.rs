@@ -6,6 +6,8 @@ use candle_core::{Device, Result as TensorResult, Tensor, Var};
 use serde_json::Value;
 use synthct_loss::{dice_loss, region_mae, weighted_mae};
 
+/// A loss of one prediction.
+type Loss<'a> = Box<dyn Fn(&Tensor) -> TensorResult<Tensor> + 'a>;
 type Outcome = Result<(), Box<dyn Error>>;
 
 const SHAPE: [usize; 4] = [2, 1, 5, 7];
@@ -76,6 +78,19 @@ fn an_empty_region_has_no_loss_and_no_gradient() -> Outcome {
 }
 
 #[test]
+fn what_lies_outside_the_region_does_not_matter() -> Outcome {
+    let at = |values: [f32; 4]| Tensor::new(&values, &Device::Cpu);
+    let (target, region) = (at([0.0, 4.0, 5.0, 1.0])?, at([1.0, 1.0, 0.0, 1.0])?);
+    let (value, gradient) =
+        differentiate(&at([1.0, 2.0, f32::NAN, 1.0])?, |x| region_mae(x, &target, &region))?;
+    assert!((value - 1.0).abs() < 1e-7, "{value}");
+    for (got, expected) in gradient.iter().zip([1.0 / 3.0, -1.0 / 3.0, 0.0, 0.0]) {
+        assert!((got - expected).abs() < 1e-7, "{gradient:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_small_region_has_the_large_weight() -> Outcome {
     // One voxel of four inside, errors 2 inside and 1 outside: 3/4 · 2 + 1/4 · 1.
     let at = |values: [f32; 4]| Tensor::new(&values, &Device::Cpu);
@@ -100,7 +115,7 @@ fn gradients_equal_finite_differences() -> Outcome {
     let golden = golden()?;
     let (target, probability, region) =
         (tensor(&golden["target"])?, tensor(&golden["probability"])?, tensor(&golden["region"])?);
-    let losses: [(&str, Box<dyn Fn(&Tensor) -> TensorResult<Tensor>>); 3] = [
+    let losses: [(&str, Loss); 3] = [
         ("region_mae", Box::new(|x| region_mae(x, &target, &region))),
         ("weighted_mae", Box::new(|x| weighted_mae(x, &target, &region))),
         ("dice_loss", Box::new(|x| dice_loss(x, &region))),

@@ -117,6 +117,11 @@ fn interrupted_runs_end_as_uninterrupted_ones_bit_for_bit() -> TestResult {
         assert_eq!(n_steps, expected_steps, "{name}");
         assert!(results(&path(name))? == expected, "{name} ends differently");
     }
+    assert_eq!(
+        fs::read_dir(path("killed-late").join("checkpoint"))?.count(),
+        1,
+        "the half-written file is gone"
+    );
     // A finished run has nothing left to do and stays as it is.
     let again = setting.run(&path("whole"), RunMode::Resume, |event| {
         assert!(!matches!(event, TrainEvent::Step { .. }), "{event:?}");

@@ -97,18 +97,23 @@ pub(crate) enum Start<'a> {
     Output,
 }
 
-/// Convolves channels `first_input..` of `input` into channels `first_output..` of `output`
-/// `[N, output_channels, H, W]`.
+/// Where a convolution's output channels go: `values` `[N, channels, H, W]`, from channel `first`.
+pub(crate) struct Output<'a> {
+    pub(crate) values: &'a mut [f32],
+    pub(crate) channels: usize,
+    pub(crate) first: usize,
+}
+
+/// Convolves channels `first_input..` of `input`.
 pub(crate) fn convolve(
     level: Level,
     input: &PaddedPlanes,
     first_input: usize,
     weights: &PackedWeights,
     start: Start,
-    output: &mut [f32],
-    output_channels: usize,
-    first_output: usize,
+    output: Output,
 ) {
+    let Output { values: output, channels: output_channels, first: first_output } = output;
     let plane = input.height * input.width;
     let bands = plane.div_ceil(BAND_PIXELS).clamp(1, input.height);
     let band_rows = input.height.div_ceil(bands);

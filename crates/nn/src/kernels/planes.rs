@@ -1,5 +1,7 @@
 //! Image planes with zero margins left and right, so that a kernel may read past the edges of a row.
 
+use std::cell::RefCell;
+
 use rayon::prelude::*;
 
 use crate::simd::MAX_LANES;
@@ -8,6 +10,8 @@ use crate::simd::MAX_LANES;
 const LINE: usize = 64;
 
 /// Planes `[image, channel, row, column]` with zeros between the rows.
+///
+/// The buffers of the last two copies are kept for the next ones, for as long as the thread lives.
 ///
 /// A plane is `margin` zeros and then its rows; a row is its values and zeros up to `stride`, so that the zeros
 /// after a row are also those before the next. Rows above and below the image are not stored: the kernels leave
@@ -44,15 +48,22 @@ impl<'a> PaddedPlanes<'a> {
             (Storage::Borrowed(values), height * width)
         } else {
             let plane_len = spread(margin + height * stride);
-            let mut padded = vec![0.0f32; images * channels * plane_len + LINE / size_of::<f32>()];
+            let count = images * channels * plane_len;
+            let mut padded = take_scratch(count + LINE / size_of::<f32>());
             let start = padded.as_ptr().align_offset(LINE).min(LINE / size_of::<f32>());
-            padded[start..].par_chunks_exact_mut(plane_len).zip(values.par_chunks(height * width)).for_each(
-                |(padded, plane)| {
-                    for (padded, row) in padded[margin..].chunks_mut(stride).zip(plane.chunks(width)) {
+            padded[start..start + count]
+                .par_chunks_exact_mut(plane_len)
+                .zip(values.par_chunks(height * width))
+                .for_each(|(padded, plane)| {
+                    let (before, rest) = padded.split_at_mut(margin);
+                    let (rows, after) = rest.split_at_mut(height * stride);
+                    before.fill(0.0);
+                    after.fill(0.0);
+                    for (padded, row) in rows.chunks_mut(stride).zip(plane.chunks(width)) {
                         padded[..width].copy_from_slice(row);
+                        padded[width..].fill(0.0);
                     }
-                },
-            );
+                });
             (Storage::Copied { values: padded, start }, plane_len)
         };
         Self { storage, images, channels, height, width, margin, stride, plane_len }
@@ -71,6 +82,39 @@ impl<'a> PaddedPlanes<'a> {
     pub(crate) fn vector_width(&self) -> usize {
         round_up(self.width)
     }
+}
+
+impl Drop for PaddedPlanes<'_> {
+    fn drop(&mut self) {
+        if let Storage::Copied { values, .. } = &mut self.storage {
+            give_scratch(std::mem::take(values));
+        }
+    }
+}
+
+thread_local! {
+    /// Buffers for the next padded copies: fresh memory costs more than the copy itself.
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Padded copies alive at once: of a convolution's input and of its gradient.
+const MAX_SCRATCH: usize = 2;
+
+/// A buffer of at least `len` values, whatever they are.
+fn take_scratch(len: usize) -> Vec<f32> {
+    let kept = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if kept.len() >= len { kept } else { vec![0.0; len] }
+}
+
+/// Keeps a buffer for later, the largest ones last.
+fn give_scratch(buffer: Vec<f32>) {
+    SCRATCH.with_borrow_mut(|kept| {
+        kept.push(buffer);
+        kept.sort_by_key(Vec::len);
+        if kept.len() > MAX_SCRATCH {
+            kept.remove(0);
+        }
+    });
 }
 
 /// `width` rounded up to whole vectors.
@@ -102,6 +146,20 @@ mod tests {
             expected[start..start + 3].copy_from_slice(chunk);
         }
         assert_eq!(planes.values(), expected);
+    }
+
+    /// A buffer that held other values is padded with zeros all the same.
+    #[test]
+    fn scratch_does_not_show() {
+        let garbage = vec![f32::NAN; 2 * 5 * 7];
+        drop(PaddedPlanes::new(&garbage, [1, 2, 5, 7], 20));
+        let ones = vec![1.0; 6];
+        let planes = PaddedPlanes::new(&ones, [1, 2, 1, 3], 20);
+        assert_eq!(
+            planes.values().iter().filter(|value| value.abs() == 0.0).count() + 6,
+            planes.values().len()
+        );
+        assert!(planes.values().iter().all(|value| value.is_finite()));
     }
 
     #[test]

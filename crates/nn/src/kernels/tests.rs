@@ -1,6 +1,6 @@
 //! The kernels against naive twins, at every instruction set the processor has.
 
-use super::conv::{PackedWeights, Start, convolve};
+use super::conv::{Output, PackedWeights, Start, convolve};
 use super::planes::PaddedPlanes;
 use super::taps::{margin, taps};
 use super::weight_gradient::weight_gradient;
@@ -107,14 +107,35 @@ fn convolution_and_its_gradients_match_naive_loops() {
         for level in [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|l| l.is_supported()) {
             let packed = PackedWeights::forward(level, &weight, outputs, inputs, kernel_taps.clone());
             let mut out = vec![f32::NAN; gradient.len()];
-            convolve(level, &x_planes, 0, &packed, Start::Bias(&bias), &mut out, outputs, 0);
+            convolve(
+                level,
+                &x_planes,
+                0,
+                &packed,
+                Start::Bias(&bias),
+                Output { values: &mut out, channels: outputs, first: 0 },
+            );
             close("forward", level, case, &out, &expected);
 
             let packed = PackedWeights::transposed(level, &weight, outputs, inputs, reflected.clone());
             let mut gradient_x = vec![f32::NAN; x.len()];
-            convolve(level, &gradient_planes, 0, &packed, Start::Zero, &mut gradient_x, inputs, 0);
+            convolve(
+                level,
+                &gradient_planes,
+                0,
+                &packed,
+                Start::Zero,
+                Output { values: &mut gradient_x, channels: inputs, first: 0 },
+            );
             close("input gradient", level, case, &gradient_x, &expected_x);
-            convolve(level, &gradient_planes, 0, &packed, Start::Output, &mut gradient_x, inputs, 0);
+            convolve(
+                level,
+                &gradient_planes,
+                0,
+                &packed,
+                Start::Output,
+                Output { values: &mut gradient_x, channels: inputs, first: 0 },
+            );
             let twice: Vec<f64> = expected_x.iter().map(|value| 2.0 * value).collect();
             close("accumulated input gradient", level, case, &gradient_x, &twice);
 
@@ -139,7 +160,14 @@ fn vector_widths_give_the_same_bits() {
     let [narrow, wide] = [Level::Avx2, Level::Avx512].map(|level| {
         let packed = PackedWeights::forward(level, &weight, outputs, inputs, kernel_taps.clone());
         let mut out = vec![0.0; images * outputs * height * width];
-        convolve(level, &planes, 0, &packed, Start::Zero, &mut out, outputs, 0);
+        convolve(
+            level,
+            &planes,
+            0,
+            &packed,
+            Start::Zero,
+            Output { values: &mut out, channels: outputs, first: 0 },
+        );
         out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     });
     assert_eq!(narrow, wide);

@@ -75,11 +75,10 @@ pub(crate) fn weight_gradient(
 /// Output channels in a tile beside `shifts` shifted inputs.
 fn max_outputs(level: Level, shifts: usize) -> usize {
     match (level.registers() >= 32, shifts) {
-        (true, 1 | 2) => 4,
+        (_, 1 | 2) => 4,
         (true, 3) => 8,
         (true, 4) => 6,
         (true, _) => 5,
-        (false, 1 | 2) => 4,
         (false, 3) => 3,
         (false, _) => 2,
     }

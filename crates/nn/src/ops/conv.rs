@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::tensor::{image_shape, slice, with_slices};
-use crate::kernels::conv::{PackedWeights, Start, convolve};
+use crate::kernels::conv::{Output, PackedWeights, Start, convolve};
 use crate::kernels::planes::PaddedPlanes;
 use crate::kernels::taps::{margin, taps};
 use crate::kernels::weight_gradient::weight_gradient;
@@ -86,20 +86,11 @@ impl Filter {
         margin(&self.taps(input, false))
     }
 
-    /// Convolves into channels `first_output..` of `output`.
-    fn forward(
-        &self,
-        level: Level,
-        input: &PaddedPlanes,
-        weight: &[f32],
-        start: Start,
-        output: &mut [f32],
-        output_channels: usize,
-        first_output: usize,
-    ) {
+    /// Convolves into the channels of `output`.
+    fn forward(&self, level: Level, input: &PaddedPlanes, weight: &[f32], start: Start, output: Output) {
         let taps = self.taps(shape_of(input), false);
         let packed = PackedWeights::forward(level, weight, self.outputs, self.inputs, taps);
-        convolve(level, input, 0, &packed, start, output, output_channels, first_output);
+        convolve(level, input, 0, &packed, start, output);
     }
 
     /// Writes or adds the input's gradient; `gradient`'s channels from `first_output` are this filter's.
@@ -114,7 +105,8 @@ impl Filter {
     ) {
         let taps = self.taps(shape_of(gradient), true);
         let packed = PackedWeights::transposed(level, weight, self.outputs, self.inputs, taps);
-        convolve(level, gradient, first_output, &packed, start, result, self.inputs, 0);
+        let output = Output { values: result, channels: self.inputs, first: 0 };
+        convolve(level, gradient, first_output, &packed, start, output);
     }
 
     fn weight_gradient(
@@ -157,7 +149,8 @@ impl Conv2d {
         let [n, _, h, w] = shape;
         let mut output = vec![0.0f32; n * filter.outputs * h * w];
         let weight = slice(weight.0, weight.1)?;
-        filter.forward(self.level, &planes, weight, start, &mut output, filter.outputs, 0);
+        let slots = Output { values: &mut output, channels: filter.outputs, first: 0 };
+        filter.forward(self.level, &planes, weight, start, slots);
         Ok((CpuStorage::F32(output), Shape::from((n, filter.outputs, h, w))))
     }
 
@@ -286,16 +279,10 @@ impl CustomOp3 for Conv2dPair {
         let [n, _, h, w] = shape;
         let channels = first.outputs + second.outputs;
         let mut output = vec![0.0f32; n * channels * h * w];
-        first.forward(self.level, &planes, slice(s2, l2)?, Start::Zero, &mut output, channels, 0);
-        second.forward(
-            self.level,
-            &planes,
-            slice(s3, l3)?,
-            Start::Zero,
-            &mut output,
-            channels,
-            first.outputs,
-        );
+        let slots = Output { values: &mut output, channels, first: 0 };
+        first.forward(self.level, &planes, slice(s2, l2)?, Start::Zero, slots);
+        let slots = Output { values: &mut output, channels, first: first.outputs };
+        second.forward(self.level, &planes, slice(s3, l3)?, Start::Zero, slots);
         Ok((CpuStorage::F32(output), Shape::from((n, channels, h, w))))
     }
 

@@ -17,8 +17,8 @@ fn build(config: &RoiNetConfig, seed: u64) -> Result<(RoiNet, ParameterStore)> {
     Ok((RoiNet::new(config, &mut store)?, store))
 }
 
-fn small(config: RoiNetConfig) -> RoiNetConfig {
-    RoiNetConfig { filters: 4, dropout: 0.0, ..config }
+fn small(config: &RoiNetConfig) -> RoiNetConfig {
+    RoiNetConfig { filters: 4, dropout: 0.0, ..config.clone() }
 }
 
 /// The weights of `make_goldens.py`.
@@ -59,7 +59,7 @@ fn loss(output: &RoiNetOutput) -> Result<Tensor> {
 #[test]
 fn pytorch_agrees_on_outputs_gradients_and_statistics() -> Result<()> {
     let golden = golden("roi_net_f4")?;
-    let (net, store) = build(&small(RoiNetConfig::three_task()), 0)?;
+    let (net, store) = build(&small(&RoiNetConfig::three_task()), 0)?;
     store.load_tensors(&golden_weights(&store)?)?;
     let x = values("x", &[2, 1, 24, 20])?;
 
@@ -120,7 +120,7 @@ fn networks_share_the_start_of_what_they_share() -> Result<()> {
     for (name, tensor) in one.to_tensors()? {
         assert_eq!(bits(&tensor)?, bits(&three[&name])?, "`{name}`");
     }
-    let (net, _) = build(&small(RoiNetConfig::one_task()), 5)?;
+    let (net, _) = build(&small(&RoiNetConfig::one_task()), 5)?;
     let output = net.forward(&values("x", &[1, 1, 5, 7])?)?;
     assert!(output.bone_hu.is_none() && output.bone_mask.is_none());
     Ok(())
@@ -128,8 +128,8 @@ fn networks_share_the_start_of_what_they_share() -> Result<()> {
 
 #[test]
 fn weights_of_another_configuration_are_refused() -> Result<()> {
-    let (_, three) = build(&small(RoiNetConfig::three_task()), 0)?;
-    let (_, one) = build(&small(RoiNetConfig::one_task()), 0)?;
+    let (_, three) = build(&small(&RoiNetConfig::three_task()), 0)?;
+    let (_, one) = build(&small(&RoiNetConfig::one_task()), 0)?;
     let (_, wide) = build(&RoiNetConfig { filters: 5, ..RoiNetConfig::three_task() }, 0)?;
     assert!(matches!(three.load_tensors(&one.to_tensors()?), Err(NnError::MissingParameters { .. })));
     assert!(matches!(one.load_tensors(&three.to_tensors()?), Err(NnError::UnexpectedParameters { .. })));
@@ -139,7 +139,7 @@ fn weights_of_another_configuration_are_refused() -> Result<()> {
 
 #[test]
 fn dropout_follows_its_seed() -> Result<()> {
-    let config = RoiNetConfig { dropout: 0.4, ..small(RoiNetConfig::three_task()) };
+    let config = RoiNetConfig { dropout: 0.4, ..small(&RoiNetConfig::three_task()) };
     let x = values("x", &[2, 1, 9, 11])?;
     let run = |seed| -> Result<Vec<u32>> {
         let (net, _) = build(&config, 1)?;
@@ -161,7 +161,7 @@ fn dropout_follows_its_seed() -> Result<()> {
 fn threads_do_not_change_a_bit() {
     same_bits_on_any_thread_count(|| {
         let run = || -> Result<Vec<Tensor>> {
-            let config = RoiNetConfig { dropout: 0.2, ..small(RoiNetConfig::three_task()) };
+            let config = RoiNetConfig { dropout: 0.2, ..small(&RoiNetConfig::three_task()) };
             let (net, store) = build(&config, 3)?;
             let output = net.forward_train(&values("x", &[3, 1, 40, 37])?, 11)?;
             let gradients = loss(&output)?.backward()?;
@@ -191,7 +191,7 @@ fn outputs_start_where_ct_values_lie() -> Result<()> {
 /// A few steps of plain gradient descent on one image bring its error down.
 #[test]
 fn the_gradient_points_downhill() -> Result<()> {
-    let (net, store) = build(&small(RoiNetConfig::one_task()), 4)?;
+    let (net, store) = build(&small(&RoiNetConfig::one_task()), 4)?;
     let x = values("x", &[1, 1, 16, 16])?;
     let target = (values("y", &[1, 1, 16, 16])? * 0.2)?;
     let mut errors = Vec::new();
@@ -210,7 +210,7 @@ fn the_gradient_points_downhill() -> Result<()> {
 
 #[test]
 fn unfit_input_is_refused() -> Result<()> {
-    let (net, _) = build(&small(RoiNetConfig::three_task()), 0)?;
+    let (net, _) = build(&small(&RoiNetConfig::three_task()), 0)?;
     let x = values("x", &[1, 2, 8, 8])?;
     assert!(matches!(net.forward(&x), Err(NnError::Input { .. })));
     assert!(matches!(net.forward(&x.narrow(1, 0, 1)?.squeeze(0)?), Err(NnError::Input { .. })));

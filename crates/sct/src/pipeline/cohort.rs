@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
+use synthct_image::Volume;
 use synthct_io::{read_mask, read_volume};
 use synthct_model::Case;
 use synthct_prep::body_mask_ct;
@@ -123,15 +124,14 @@ pub fn split_for_validation(ids: &[String], seed: u64) -> Result<Vec<String>, Pi
 
 fn read_case(files: &CaseFiles) -> Result<Case, PipelineError> {
     let ct = read_volume(&files.ct)?;
-    let body = match &files.mask {
-        Some(mask) => read_mask(mask)?,
-        None => {
-            tracing::warn!("`{}` has no mask: the body is found on its CT", files.folder.display());
-            body_mask_ct(&ct)?
-        }
+    let body = if let Some(mask) = &files.mask {
+        read_mask(mask)?
+    } else {
+        tracing::warn!("`{}` has no mask: the body is found on its CT", files.folder.display());
+        body_mask_ct(&ct)?
     };
     let mr = files.mr.iter().map(|path| read_volume(path)).collect::<Result<Vec<_>, _>>()?;
-    for image in mr.iter().map(|volume| volume.grid()).chain([body.grid()]) {
+    for image in mr.iter().map(Volume::grid).chain([body.grid()]) {
         image.require_match(ct.grid())?;
     }
     Ok(Case { id: files.id.clone(), mr, ct, body })

@@ -4,8 +4,8 @@ use synthct_eval::{ImageMetrics, ImageSummary, summarize};
 use synthct_image::{Mask, PointLps, Volume};
 use synthct_model::Case;
 use synthct_report::{
-    Better, Cell, Column, Comparison, Report, ReportError, Section, Table, Window, bone_dice_chart,
-    centroid_lps, comparison_panels, metrics_tables,
+    Cell, Column, Comparison, Report, ReportError, Section, Table, Window, bone_dice_chart, centroid_lps,
+    comparison_panels, metrics_tables,
 };
 
 use super::{ArmResult, PipelineError};
@@ -45,7 +45,7 @@ pub fn case_page(page: &CasePage<'_>, metrics: &ImageMetrics) -> Result<String, 
         window: Window::from_limits(HU_LIMITS.0, HU_LIMITS.1)?,
         difference_window: Window::from_limits(DIFFERENCE_LIMITS.0, DIFFERENCE_LIMITS.1)?,
     };
-    report = report.section(pictures("Pictures", &comparison, &[centroid_lps(page.body)?])?);
+    report = report.section(pictures("Pictures", &comparison, centroid_lps(page.body)?)?);
     if !metrics.notes.is_empty() {
         report = report.section(Section::new("Notes").list(metrics.notes.clone()));
     }
@@ -69,9 +69,9 @@ pub fn comparison_page(
         report = report.fact(*name, value.clone());
     }
     report = report.section(figures(&summaries)).section(case_table(arms));
-    if let Some((first, case)) = cases.first().map(|case| (0, case)) {
+    if let Some(case) = cases.first() {
         let scts: Vec<(&str, &Volume<f32>)> =
-            arms.iter().filter_map(|arm| Some((arm.name.as_str(), &arm.cases.get(first)?.sct))).collect();
+            arms.iter().filter_map(|arm| Some((arm.name.as_str(), &arm.cases.first()?.sct))).collect();
         let comparison = Comparison {
             mr: case.mr.first().map(|mr| ("MR", mr)),
             ct: &case.ct,
@@ -81,7 +81,7 @@ pub fn comparison_page(
             difference_window: Window::from_limits(DIFFERENCE_LIMITS.0, DIFFERENCE_LIMITS.1)?,
         };
         let heading = format!("Pictures of {}", case.id);
-        report = report.section(pictures(&heading, &comparison, &[centroid_lps(&case.body)?])?);
+        report = report.section(pictures(&heading, &comparison, centroid_lps(&case.body)?)?);
     }
     Ok(report.to_html())
 }
@@ -103,9 +103,9 @@ fn case_table(arms: &[ArmResult]) -> Section {
     let columns = vec![
         Column::new("case"),
         Column::new("arm"),
-        Column::new("MAE body").unit("HU", 1).better(Better::Lower),
-        Column::new("MAE bone").unit("HU", 1).better(Better::Lower),
-        Column::new("Dice bone").unit("", 3).better(Better::Higher),
+        Column::new("MAE body").unit("HU", 1),
+        Column::new("MAE bone").unit("HU", 1),
+        Column::new("Dice bone").unit("", 3),
     ];
     let value = |value: Option<f64>| value.map_or(Cell::Absent, |mean| Cell::Value { mean, sd: None });
     let mut table = Table::new("Each held-out case.", columns);
@@ -123,12 +123,7 @@ fn case_table(arms: &[ArmResult]) -> Section {
     Section::new("Cases").table(table)
 }
 
-fn pictures(heading: &str, comparison: &Comparison<'_>, points: &[PointLps]) -> Result<Section, ReportError> {
-    let mut section = Section::new(heading);
-    for point in points {
-        for panel in comparison_panels(comparison, *point)? {
-            section = section.panel(panel);
-        }
-    }
-    Ok(section)
+fn pictures(heading: &str, comparison: &Comparison<'_>, point: PointLps) -> Result<Section, ReportError> {
+    let panels = comparison_panels(comparison, point)?;
+    Ok(panels.into_iter().fold(Section::new(heading), Section::panel))
 }
