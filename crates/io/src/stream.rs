@@ -74,15 +74,21 @@ impl ByteSource {
     /// Fills `buffer` as far as the bytes go and returns how far.
     pub(crate) fn read_up_to(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut n_read = 0;
-        while n_read < buffer.len() {
-            match self.reader.read(&mut buffer[n_read..]) {
+        self.fill(buffer, &mut n_read)?;
+        Ok(n_read)
+    }
+
+    /// Fills `buffer` from `n_read` on as far as the bytes go; `n_read` counts them also when it fails.
+    fn fill(&mut self, buffer: &mut [u8], n_read: &mut usize) -> io::Result<()> {
+        while *n_read < buffer.len() {
+            match self.reader.read(&mut buffer[*n_read..]) {
                 Ok(0) => break,
-                Ok(n) => n_read += n,
+                Ok(n) => *n_read += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(n_read)
+        Ok(())
     }
 
     /// Passes over `n_bytes` bytes, or to the end; returns how many were passed.
@@ -124,11 +130,12 @@ impl ByteSource {
         let mut n_left = expected as usize;
         while n_left > 0 {
             let wanted = n_left.min(CHUNK_BYTES);
-            let n_read = match self.read_up_to(&mut chunk[..wanted]) {
-                Ok(n_read) => n_read,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+            let mut n_read = 0;
+            match self.fill(&mut chunk[..wanted], &mut n_read) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
                 Err(error) => return Err(packing_error(path, self.packing, error)),
-            };
+            }
             if n_read < wanted {
                 let found = expected - n_left as u64 + n_read as u64;
                 return Err(IoError::Truncated { path: path.to_owned(), expected, found });

@@ -45,4 +45,5 @@ pub use predict::{
     predict,
 };
 pub use preprocessing::{BodyMethod, Normalization, Orientation, Preprocessing};
+pub use run_folder::{RunRecord, read_run};
 pub use train::{RunMode, TrainOutcome, train};

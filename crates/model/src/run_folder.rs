@@ -38,6 +38,32 @@ pub(crate) struct Split {
     pub(crate) validation: Vec<CaseIdentity>,
 }
 
+/// What a run folder says of its run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// How it is trained.
+    pub config: TrainConfig,
+    /// The cases it learns from.
+    pub train: Vec<CaseIdentity>,
+    /// The cases that choose the best epoch.
+    pub validation: Vec<CaseIdentity>,
+}
+
+/// Reads how the run in a folder is trained and on which cases, so that it can be taken up again.
+///
+/// # Errors
+/// [`ModelError::NoRun`] if there is none, [`ModelError::OtherRun`] if its files cannot be understood, or the error of
+/// reading them.
+pub fn read_run(path: &Path) -> Result<RunRecord, ModelError> {
+    for missing in [CONFIG, SPLIT] {
+        if !path.join(missing).is_file() {
+            return Err(ModelError::NoRun { path: path.to_owned(), missing });
+        }
+    }
+    let Split { train, validation } = read_json(path, SPLIT)?;
+    Ok(RunRecord { config: read_json(path, CONFIG)?, train, validation })
+}
+
 /// The whole state of a training between two steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoint {
@@ -93,7 +119,7 @@ impl RunFolder {
         match mode {
             RunMode::New => {
                 std::fs::create_dir_all(path).map_err(io_error("create", path))?;
-                if has_visible_files(path)? {
+                if path.join(CONFIG).exists() || has_foreign_files(path)? {
                     return Err(ModelError::RunFolderNotEmpty { path: path.to_owned() });
                 }
                 // The configuration comes last: with it the folder holds a run.
@@ -213,19 +239,14 @@ impl RunFolder {
     }
 
     fn require_same(&self, config: &TrainConfig, split: &Split) -> Result<(), ModelError> {
-        for missing in [CONFIG, SPLIT] {
-            if !self.path.join(missing).is_file() {
-                return Err(ModelError::NoRun { path: self.path.clone(), missing });
-            }
-        }
+        let record = read_run(&self.path)?;
         let mut differences = Vec::new();
-        let stored: serde_json::Value = self.read_json(CONFIG)?;
+        let stored: serde_json::Value = read_json(&self.path, CONFIG)?;
         // By way of text, as the stored one went: a 32-bit float has other digits as a 64-bit one.
         let given = from_json(&to_json(config)).expect("because what was written can be read");
         list_differences("", &stored, &given, &mut differences);
-        let stored: Split = self.read_json(SPLIT)?;
         for (side, stored, given) in
-            [("training", &stored.train, &split.train), ("validation", &stored.validation, &split.validation)]
+            [("training", &record.train, &split.train), ("validation", &record.validation, &split.validation)]
         {
             let ids = |cases: &[CaseIdentity]| cases.iter().map(|case| case.id.clone()).collect::<Vec<_>>();
             if ids(stored) == ids(given) {
@@ -242,20 +263,21 @@ impl RunFolder {
         }
         Err(ModelError::OtherRun { path: self.path.clone(), differences })
     }
-
-    fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, ModelError> {
-        from_json(&read(&self.path.join(name))?).map_err(|what| ModelError::OtherRun {
-            path: self.path.clone(),
-            differences: vec![format!("its `{name}` cannot be understood: {what}")],
-        })
-    }
 }
 
-/// Whether a folder holds anything but hidden files, which an interrupted write may leave.
-fn has_visible_files(path: &Path) -> Result<bool, ModelError> {
+fn read_json<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<T, ModelError> {
+    from_json(&read(&folder.join(name))?).map_err(|what| ModelError::OtherRun {
+        path: folder.to_owned(),
+        differences: vec![format!("its `{name}` cannot be understood: {what}")],
+    })
+}
+
+/// Whether a folder without a configuration holds anything but what a run that was killed at its very start leaves:
+/// hidden files of interrupted writes, and the split.
+fn has_foreign_files(path: &Path) -> Result<bool, ModelError> {
     for entry in std::fs::read_dir(path).map_err(io_error("list", path))? {
-        let entry = entry.map_err(io_error("list", path))?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
+        let name = entry.map_err(io_error("list", path))?.file_name();
+        if !name.to_string_lossy().starts_with('.') && name != SPLIT {
             return Ok(true);
         }
     }

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use sct::Device;
-use sct::model::{Architecture, RunMode, TrainConfig, TrainOutcome, train};
+use sct::model::{
+    Architecture, CaseIdentity, RunMode, RunRecord, TrainConfig, TrainOutcome, read_run, train,
+};
 use sct::pipeline::{Observer as _, find_cases, load_case, split_for_validation};
 
 use crate::progress::{StageBars, Ui};
@@ -14,7 +16,7 @@ use crate::progress::{StageBars, Ui};
 /// Train a model on a cohort of aligned MR/CT pairs
 #[derive(Args)]
 #[command(after_help = "Examples:\n  sct train --data cohort --preset 3tn --out run\n  \
-    sct train --data cohort --preset 3tn --out run --resume          go on after a stop or a kill, to the same weights\n  \
+    sct train --data cohort --out run --resume          go on after a stop or a kill, to the same weights\n  \
     sct train --data cohort --preset regression --exclude p07,p08 --out run-regression\n\n\
     The cohort is a folder with DIR/<ID>/{mr,ct,mask}.nii.gz. The model package is RUN/package; RUN/metrics.csv has the\n\
     losses of every epoch, RUN/split.json who was trained and validated on. Splits are by subject, never by slice.")]
@@ -23,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// What to train: the multi-task network and its ablations, or a baseline
-    #[arg(long, value_name = "NAME", value_parser = TrainConfig::PRESETS, required_unless_present = "config")]
+    #[arg(long, value_name = "NAME", value_parser = TrainConfig::PRESETS, required_unless_present_any = ["config", "resume"])]
     preset: Option<String>,
     /// A complete configuration instead of a preset, as RUN/config.json has it
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
@@ -31,7 +33,7 @@ pub(crate) struct Arguments {
     /// Folder of the run
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// Go on with a run that was stopped or killed
+    /// Go on with a run that was stopped or killed; without a preset, as RUN/config.json and RUN/split.json say
     #[arg(long)]
     resume: bool,
     /// Subjects to choose the best epoch by; without it a fifth of the cohort is drawn with the seed
@@ -81,19 +83,33 @@ impl DeviceName {
 }
 
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
-    let config = configuration(arguments)?;
+    // What is not said again when resuming is as it was.
+    let record = if arguments.resume { Some(read_run(&arguments.out)?) } else { None };
+    let config = configuration(arguments, record.as_ref())?;
     let files = find_cases(&arguments.data, &config.channels)?;
     for id in arguments.validation.iter().chain(&arguments.exclude) {
         if !files.iter().any(|case| case.id == *id) {
             bail!("`{}` has no subject `{id}`", arguments.data.display());
         }
     }
-    let usable: Vec<_> = files.into_iter().filter(|case| !arguments.exclude.contains(&case.id)).collect();
-    let ids: Vec<String> = usable.iter().map(|case| case.id.clone()).collect();
-    let validation_ids = if arguments.validation.is_empty() {
-        split_for_validation(&ids, config.seed)?
-    } else {
-        arguments.validation.clone()
+    let (usable, validation_ids) = match &record {
+        Some(record) if arguments.validation.is_empty() && arguments.exclude.is_empty() => {
+            let ids = |cases: &[CaseIdentity]| cases.iter().map(|case| case.id.clone()).collect::<Vec<_>>();
+            let (train_ids, validation_ids) = (ids(&record.train), ids(&record.validation));
+            let is_used = |id: &String| train_ids.contains(id) || validation_ids.contains(id);
+            (files.into_iter().filter(|case| is_used(&case.id)).collect::<Vec<_>>(), validation_ids)
+        }
+        _ => {
+            let usable: Vec<_> =
+                files.into_iter().filter(|case| !arguments.exclude.contains(&case.id)).collect();
+            let ids: Vec<String> = usable.iter().map(|case| case.id.clone()).collect();
+            let validation_ids = if arguments.validation.is_empty() {
+                split_for_validation(&ids, config.seed)?
+            } else {
+                arguments.validation.clone()
+            };
+            (usable, validation_ids)
+        }
     };
     let mut bars = StageBars::new(ui);
     bars.stage("reading", Some(usable.len()));
@@ -115,17 +131,18 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The preset or file, with the changes that the command line asks for.
-fn configuration(arguments: &Arguments) -> Result<TrainConfig> {
-    let mut config = match (&arguments.preset, &arguments.config) {
-        (Some(preset), _) => TrainConfig::preset(preset)?,
-        (None, Some(path)) => {
+/// The preset, file or earlier run, with the changes that the command line asks for.
+fn configuration(arguments: &Arguments, record: Option<&RunRecord>) -> Result<TrainConfig> {
+    let mut config = match (&arguments.preset, &arguments.config, record) {
+        (Some(preset), _, _) => TrainConfig::preset(preset)?,
+        (None, None, Some(record)) => record.config.clone(),
+        (None, Some(path), _) => {
             let text =
                 std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
             serde_json::from_str(&text)
                 .with_context(|| format!("`{}` is not a training configuration", path.display()))?
         }
-        (None, None) => bail!("give `--preset NAME` or `--config FILE`"),
+        (None, None, None) => bail!("give `--preset NAME` or `--config FILE`"),
     };
     if !arguments.channels.is_empty() {
         config.channels.clone_from(&arguments.channels);
