@@ -80,7 +80,11 @@ fn demo(quick: bool, out: &std::path::Path) -> Result<()> {
     command.run()
 }
 
+#[expect(clippy::print_stderr, reason = "cargo hides what passing tests print, so skipping is said here")]
 fn test(arguments: &[String]) -> Result<()> {
+    if std::env::var_os("SCT_TEST_DATA").is_none() {
+        eprintln!("skipped: tests on real images, since SCT_TEST_DATA does not name their folder");
+    }
     let selection: &[&str] = if arguments.is_empty() { &["--workspace"] } else { &[] };
     cargo(&["test"]).args(selection).args(arguments).run()
 }

@@ -46,4 +46,4 @@ pub use predict::{
 };
 pub use preprocessing::{BodyMethod, Normalization, Orientation, Preprocessing};
 pub use run_folder::{RunRecord, read_run};
-pub use train::{RunMode, TrainOutcome, train};
+pub use train::{RunMode, TrainOutcome, device_kind, train};

@@ -144,8 +144,8 @@ fn identities(cases: &[Case]) -> Vec<CaseIdentity> {
     cases.iter().map(|case| CaseIdentity { id: case.id.clone(), sha256: case.fingerprint() }).collect()
 }
 
-/// `cpu`, `cuda` or `metal`.
-pub(crate) const fn device_kind(device: &Device) -> &'static str {
+/// The kind of a device by its name in events, packages and summaries: `cpu`, `cuda` or `metal`.
+pub const fn device_kind(device: &Device) -> &'static str {
     match device {
         Device::Cpu => "cpu",
         Device::Cuda(_) => "cuda",
