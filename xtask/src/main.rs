@@ -62,7 +62,7 @@ fn main() -> Result<()> {
         Command::Test { arguments } => test(&arguments),
         Command::Ci => ci(),
         Command::Tidy { write } => tidy::run(write),
-        Command::Bench { arguments } => cargo(&["bench", "--workspace"]).args(arguments).run(),
+        Command::Bench { arguments } => on_packages("bench", &arguments),
         Command::Publish { dry_run } => {
             let publish = cargo(&["publish", "--workspace"]);
             if dry_run { publish.args(["--dry-run"]).run() } else { publish.run() }
@@ -85,8 +85,13 @@ fn test(arguments: &[String]) -> Result<()> {
     if std::env::var_os("SCT_TEST_DATA").is_none() {
         eprintln!("skipped: tests on real images, since SCT_TEST_DATA does not name their folder");
     }
+    on_packages("test", arguments)
+}
+
+/// A cargo command on the packages that the arguments choose, or on all without arguments.
+fn on_packages(command: &str, arguments: &[String]) -> Result<()> {
     let selection: &[&str] = if arguments.is_empty() { &["--workspace"] } else { &[] };
-    cargo(&["test"]).args(selection).args(arguments).run()
+    cargo(&[command]).args(selection).args(arguments).run()
 }
 
 fn ci() -> Result<()> {
