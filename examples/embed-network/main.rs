@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use synthct_nn::{ParameterStore, RoiNet, RoiNetConfig};
+use synthct_nn::{ParameterStore, Precision, RoiNet, RoiNetConfig};
 
 fn main() -> Result<()> {
     let device = Device::Cpu;
@@ -14,7 +14,7 @@ fn main() -> Result<()> {
 
     // One z-scored MR slice: [batch, channel, row, column].
     let mr = Tensor::arange(0_f32, 64.0 * 48.0, &device)?.affine(1e-3, -1.5)?.reshape((1, 1, 64, 48))?;
-    let output = network.forward(&mr)?;
+    let output = network.forward(&mr, Precision::F32)?;
 
     println!("weights          {}", parameters.trainable_count());
     println!("whole image      {:?}, in units of 1000 HU", output.whole_hu.dims());

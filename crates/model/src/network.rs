@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 use synthct_loss::{dice_loss, region_mae, weighted_mae};
-use synthct_nn::{ParameterStore, RoiNet, RoiNetConfig, RoiNetOutput};
+use synthct_nn::{ParameterStore, Precision, RoiNet, RoiNetConfig, RoiNetOutput};
 
 use crate::dataset::Batch;
 use crate::random::{Purpose, number};
@@ -52,12 +52,12 @@ impl Network {
 
     /// The outputs for a batch in training.
     pub(crate) fn forward_train(&self, mr: &Tensor, dropout_seed: u64) -> Result<RoiNetOutput, ModelError> {
-        Ok(self.net.forward_train(mr, dropout_seed)?)
+        Ok(self.net.forward_train(mr, Precision::F32, dropout_seed)?)
     }
 
     /// The outputs with running statistics and without dropout.
     pub(crate) fn forward(&self, mr: &Tensor) -> Result<RoiNetOutput, ModelError> {
-        Ok(self.net.forward(mr)?)
+        Ok(self.net.forward(mr, Precision::F32)?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use synthct_nn::{NnError, ParameterStore, RoiNet, RoiNetConfig};
+use synthct_nn::{NnError, ParameterStore, Precision, RoiNet, RoiNetConfig};
 
 /// Name, filters, images, height, width.
 const CASES: [(&str, [usize; 4]); 4] = [
@@ -17,7 +17,7 @@ const CASES: [(&str, [usize; 4]); 4] = [
 
 /// Forward, a loss of all outputs, backward, and a step along the gradient.
 fn step(net: &RoiNet, store: &ParameterStore, x: &Tensor) -> Result<(), NnError> {
-    let output = net.forward_train(x, 1)?;
+    let output = net.forward_train(x, Precision::F32, 1)?;
     let mut loss = output.whole_hu.sqr()?.mean_all()?;
     for head in [&output.bone_hu, &output.bone_mask].into_iter().flatten() {
         loss = (loss + head.sqr()?.mean_all()?)?;
@@ -43,7 +43,7 @@ fn training_step(criterion: &mut Criterion) {
             Tensor::from_vec(x, (images, 1, height, width), &Device::Cpu).expect("the shape fits the values");
         group.throughput(Throughput::Elements(images as u64));
         group.bench_function(BenchmarkId::new("evaluate", name), |bench| {
-            bench.iter(|| black_box(net.forward(&x).expect("the input fits")));
+            bench.iter(|| black_box(net.forward(&x, Precision::F32).expect("the input fits")));
         });
         group.bench_function(BenchmarkId::new("train", name), |bench| {
             bench.iter(|| step(&net, &store, &x).expect("the network can be trained"));

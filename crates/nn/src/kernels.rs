@@ -16,10 +16,14 @@
     reason = "sizes and places of several tensors; a struct a call would hide them"
 )]
 
+pub(crate) mod canvas;
 pub(crate) mod conv;
+pub(crate) mod element;
 pub(crate) mod norm;
 pub(crate) mod planes;
+pub(crate) mod pool;
 pub(crate) mod taps;
+pub(crate) mod tile;
 pub(crate) mod weight_gradient;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(crate) enum Mode {
 
 impl Mode {
     /// The variable's tensor: tracked in training, detached otherwise, so that evaluation frees what it made.
-    fn tensor(self, var: &Var) -> Tensor {
+    pub(crate) fn tensor(self, var: &Var) -> Tensor {
         match self {
             Self::Train { .. } => var.as_tensor().clone(),
             Self::Evaluate => var.as_detached_tensor(),
@@ -30,8 +30,8 @@ impl Mode {
 
 /// Weights `[O, I, K, K]` and perhaps a bias `[O]`.
 pub(crate) struct Conv {
-    weight: Var,
-    bias: Option<Var>,
+    pub(crate) weight: Var,
+    pub(crate) bias: Option<Var>,
 }
 
 impl Conv {
@@ -71,8 +71,8 @@ impl Conv {
 
 /// Gain, bias and running statistics of a batch normalization.
 pub(crate) struct Norm {
-    gain: Var,
-    bias: Var,
+    pub(crate) gain: Var,
+    pub(crate) bias: Var,
     running_mean: Var,
     running_var: Var,
 }
@@ -81,7 +81,7 @@ impl Norm {
     /// Weight of the newest batch in the running statistics, as in PyTorch.
     const MOMENTUM: f64 = 0.1;
     /// Added to variances, as in PyTorch.
-    const EPSILON: f64 = 1e-5;
+    pub(crate) const EPSILON: f64 = 1e-5;
 
     /// Adds `{name}.weight`, `.bias`, `.running_mean` and `.running_var`.
     pub(crate) fn new(
@@ -100,7 +100,7 @@ impl Norm {
     }
 
     /// Moves the running statistics towards those of a batch with `count` values a channel.
-    fn update(&self, moments: &[ops::ChannelMoments], count: usize) -> Result<(), NnError> {
+    pub(crate) fn update(&self, moments: &[ops::ChannelMoments], count: usize) -> Result<(), NnError> {
         let unbiased = count as f64 / (count as f64 - 1.0);
         let blend = |var: &Var, values: &dyn Fn(&ops::ChannelMoments) -> f64| -> Result<(), NnError> {
             let blended: Vec<f32> = var
@@ -119,7 +119,7 @@ impl Norm {
         blend(&self.running_var, &|moments| moments.variance * unbiased)
     }
 
-    fn running(&self) -> Result<Vec<ops::ChannelMoments>, NnError> {
+    pub(crate) fn running(&self) -> Result<Vec<ops::ChannelMoments>, NnError> {
         let mean = self.running_mean.as_detached_tensor().to_vec1::<f32>()?;
         let variance = self.running_var.as_detached_tensor().to_vec1::<f32>()?;
         Ok(mean
@@ -135,6 +135,18 @@ impl Norm {
 pub(crate) struct SpatialDropout<'a> {
     pub(crate) name: &'a str,
     pub(crate) rate: f32,
+}
+
+impl SpatialDropout<'_> {
+    /// A factor for each image and channel: 0, or what keeps the mean; none if nothing is dropped.
+    pub(crate) fn factors(self, seed: u64, count: usize) -> Option<Vec<f32>> {
+        let Self { name, rate } = self;
+        (rate > 0.0).then(|| {
+            let mut rng = NamedRng::new(seed, name);
+            let kept = (1.0 - rate).recip();
+            (0..count).map(|_| if rng.uniform() < rate { 0.0 } else { kept }).collect()
+        })
+    }
 }
 
 /// Normalizes the channels of `x` with one or more norms, one after the other in the channels; then the
@@ -169,14 +181,7 @@ pub(crate) fn norm_activation(
                 norm.update(own, images * height * width)?;
                 rest = others;
             }
-            if let Some(SpatialDropout { name, rate }) = dropout
-                && rate > 0.0
-            {
-                let mut rng = NamedRng::new(dropout_seed, name);
-                let kept = (1.0 - rate).recip();
-                let factor = |_| if rng.uniform() < rate { 0.0 } else { kept };
-                options.dropout = Some((0..images * channels).map(factor).collect());
-            }
+            options.dropout = dropout.and_then(|dropout| dropout.factors(dropout_seed, images * channels));
             Ok(ops::batch_norm(x, &gain, &bias, ops::BatchNorm::Batch(&moments), &options)?)
         }
     }

@@ -9,21 +9,23 @@
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
-//! use synthct_nn::{ParameterStore, RoiNet, RoiNetConfig};
+//! use synthct_nn::{ParameterStore, Precision, RoiNet, RoiNetConfig};
 //!
 //! let config = RoiNetConfig { filters: 4, ..RoiNetConfig::three_task() };
 //! let mut store = ParameterStore::new(7, &Device::Cpu);
 //! let net = RoiNet::new(&config, &mut store)?;
 //! let mr = Tensor::zeros((1, 1, 24, 20), DType::F32, &Device::Cpu)?;
-//! let sct_khu = net.forward(&mr)?.aggregate()?;
+//! let sct_khu = net.forward(&mr, Precision::F32)?.aggregate()?;
 //! assert_eq!(sct_khu.dims(), [1, 1, 24, 20]);
 //! # Ok::<(), synthct_nn::NnError>(())
 //! ```
 
 mod error;
+mod fused;
 mod kernels;
 mod layers;
 pub mod ops;
+mod precision;
 mod random;
 mod roi_net;
 mod simd;
@@ -32,5 +34,6 @@ mod store;
 pub use candle_core;
 
 pub use error::NnError;
+pub use precision::Precision;
 pub use roi_net::{RoiNet, RoiNetConfig, RoiNetOutput};
 pub use store::{Init, ParameterStore};

@@ -6,7 +6,7 @@
 
 mod conv;
 mod norm;
-mod tensor;
+pub(crate) mod tensor;
 
 pub use conv::{conv2d, conv2d_pair};
 pub use norm::{BatchNorm, BatchNormOptions, batch_norm, channel_moments};

@@ -1,17 +1,24 @@
 //! The RoI-focused multi-task network: whole-image HU, bone HU and bone mask from one trunk.
 
 mod config;
+mod engine;
 mod output;
 
 pub use config::RoiNetConfig;
 pub use output::RoiNetOutput;
 
-use candle_core::{DType, Tensor};
+use std::sync::Arc;
 
-use crate::NnError;
+use candle_core::{DType, Tensor};
+use engine::{BatchMoments, Plan};
+
+use crate::fused::format::{Brain, Single};
+use crate::fused::rows::Context;
 use crate::layers::{Conv, Mode, Norm, SpatialDropout, norm_activation};
 use crate::ops::Activation;
+use crate::simd::Level;
 use crate::store::ParameterStore;
+use crate::{NnError, Precision};
 
 /// The network of Kaushik et al. (2022), arXiv:2203.16288, figure 1.
 ///
@@ -45,6 +52,8 @@ pub struct RoiNet {
     whole_hu: Head,
     bone_hu: Option<Head>,
     bone_mask: Option<Head>,
+    plan: Arc<Plan>,
+    context: Context,
 }
 
 impl RoiNet {
@@ -70,7 +79,7 @@ impl RoiNet {
         let mut head = |name: &str, activation: Activation, gain: f32, bias: f32| {
             Head::new(store, name, config, activation, gain, bias)
         };
-        Ok(Self {
+        let mut net = Self {
             config: config.clone(),
             trunk,
             whole_hu: head("whole_hu", Activation::Linear, 0.5, -0.5)?,
@@ -79,7 +88,12 @@ impl RoiNet {
                 .bone_mask
                 .then(|| head("bone_mask", Activation::Sigmoid, 1.0, -2.0))
                 .transpose()?,
-        })
+            plan: Arc::new(Plan::new(config, &[])),
+            context: Context { level: Level::best(), pool: Arc::default() },
+        };
+        let activations: Vec<Activation> = net.heads().map(|head| head.activation).collect();
+        net.plan = Arc::new(Plan::new(config, &activations));
+        Ok(net)
     }
 
     /// The configuration the network was built from.
@@ -97,11 +111,19 @@ impl RoiNet {
     ///
     /// # Errors
     /// [`NnError::Input`], [`NnError::SinglePixelBatch`].
-    pub fn forward_train(&self, x: &Tensor, dropout_seed: u64) -> Result<RoiNetOutput, NnError> {
+    pub fn forward_train(
+        &self,
+        x: &Tensor,
+        precision: Precision,
+        dropout_seed: u64,
+    ) -> Result<RoiNetOutput, NnError> {
         self.check(x)?;
         let [images, _, height, width] = [0, 1, 2, 3].map(|axis| x.dims()[axis]);
         if images * height * width < 2 {
             return Err(NnError::SinglePixelBatch { shape: x.dims().to_vec() });
+        }
+        if x.device().is_cpu() {
+            return self.train_fused(x, precision, dropout_seed);
         }
         self.run(x, Mode::Train { dropout_seed })
     }
@@ -113,8 +135,11 @@ impl RoiNet {
     ///
     /// # Errors
     /// [`NnError::Input`].
-    pub fn forward(&self, x: &Tensor) -> Result<RoiNetOutput, NnError> {
+    pub fn forward(&self, x: &Tensor, precision: Precision) -> Result<RoiNetOutput, NnError> {
         self.check(x)?;
+        if x.device().is_cpu() {
+            return self.evaluate_fused(&x.detach(), precision);
+        }
         self.run(&x.detach(), Mode::Evaluate)
     }
 
@@ -133,6 +158,92 @@ impl RoiNet {
         })
     }
 
+    /// The heads in the order of the outputs.
+    fn heads(&self) -> impl Iterator<Item = &Head> {
+        [Some(&self.whole_hu), self.bone_hu.as_ref(), self.bone_mask.as_ref()].into_iter().flatten()
+    }
+
+    /// The blocks in the plan's order.
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.trunk.iter().chain(self.heads().map(|head| &head.block))
+    }
+
+    /// All parameters one after the other, in the plan's order.
+    fn parameters(&self, mode: Mode) -> Result<Tensor, NnError> {
+        let of_blocks = self.blocks().flat_map(|block| {
+            let Block { conv5, bn5, conv3, bn3, conv1, .. } = block;
+            let bias = conv1.bias.as_ref();
+            [&conv5.weight, &conv3.weight, &bn5.gain, &bn3.gain, &bn5.bias, &bn3.bias, &conv1.weight]
+                .into_iter()
+                .chain(bias)
+        });
+        let of_heads = self.heads().flat_map(|head| [&head.conv.weight, &head.norm.gain, &head.norm.bias]);
+        let flat = of_blocks
+            .chain(of_heads)
+            .map(|var| mode.tensor(var).flatten_all())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::cat(&flat, 0)?)
+    }
+
+    fn train_fused(
+        &self,
+        x: &Tensor,
+        precision: Precision,
+        dropout_seed: u64,
+    ) -> Result<RoiNetOutput, NnError> {
+        let images = x.dims()[0];
+        let dropout = self.blocks().map(|block| {
+            let channels = images * 2 * block.filters();
+            SpatialDropout { name: &block.name, rate: block.dropout }.factors(dropout_seed, channels)
+        });
+        let dropout = dropout.collect();
+        let parameters = self.parameters(Mode::Train { dropout_seed })?;
+        let run = match precision {
+            Precision::F32 => engine::train::<Single>,
+            Precision::Bf16 => engine::train::<Brain>,
+        };
+        let (outputs, moments) = run(&self.plan, &self.context, x, &parameters, dropout, Norm::EPSILON)?;
+        let count = x.elem_count() / x.dims()[1];
+        for (block, moments) in self.blocks().zip(&moments.blocks) {
+            let (wide, narrow) = moments.split_at(block.filters());
+            block.bn5.update(wide, count)?;
+            block.bn3.update(narrow, count)?;
+        }
+        for (head, moments) in self.heads().zip(&moments.heads) {
+            head.norm.update(&[*moments], count)?;
+        }
+        let head = |idx: usize| outputs.narrow(0, idx * images, images);
+        let heads = (0..outputs.dims()[0] / images).map(head).collect::<Result<_, _>>()?;
+        Ok(self.output(heads))
+    }
+
+    fn evaluate_fused(&self, x: &Tensor, precision: Precision) -> Result<RoiNetOutput, NnError> {
+        let mut blocks = Vec::new();
+        for block in self.blocks() {
+            blocks.push([block.bn5.running()?, block.bn3.running()?].concat());
+        }
+        let heads = self.heads().map(|head| head.norm.running()).collect::<Result<Vec<_>, _>>()?.concat();
+        let moments = BatchMoments { blocks, heads };
+        let run = match precision {
+            Precision::F32 => engine::evaluate::<Single>,
+            Precision::Bf16 => engine::evaluate::<Brain>,
+        };
+        let parameters = self.parameters(Mode::Evaluate)?;
+        Ok(self.output(run(&self.plan, &self.context, x, &parameters, &moments, Norm::EPSILON)?))
+    }
+
+    /// The outputs by their names, from the heads' in order.
+    fn output(&self, heads: Vec<Tensor>) -> RoiNetOutput {
+        let mut heads = heads.into_iter();
+        let mut next = || heads.next().expect("because the plan has a head for each output");
+        RoiNetOutput {
+            whole_hu: next(),
+            bone_hu: self.bone_hu.as_ref().map(|_| next()),
+            bone_mask: self.bone_mask.as_ref().map(|_| next()),
+        }
+    }
+
+    /// The network layer by layer: the plain twin of the fused engine, and the way on other devices.
     fn run(&self, x: &Tensor, mode: Mode) -> Result<RoiNetOutput, NnError> {
         let [c1, c2, c3, c4, c5, c6, c7] = &self.trunk;
         let x1 = c1.forward(x, mode)?;
@@ -182,6 +293,10 @@ impl Block {
             dilation,
             dropout,
         })
+    }
+
+    fn filters(&self) -> usize {
+        self.conv1.weight.dims()[0]
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {

@@ -40,6 +40,15 @@ pub(crate) trait Simd: Copy {
     /// `a · b + c`, with one rounding where the processor can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
+    /// All lanes the pair of bfloat16 in `pair`, the first of which is in the low half.
+    fn splat_pair(self, pair: u32) -> Self::Vector;
+    /// The `LANES` pairs of bfloat16 from `start`; panics if they are not there.
+    fn load_pairs(self, pairs: &[u32], start: usize) -> Self::Vector;
+    /// The `2 · LANES` bfloat16 from `start`, two to a lane; panics if they are not there.
+    fn load_halves(self, halves: &[u16], start: usize) -> Self::Vector;
+    /// For each lane of pairs of bfloat16: c + a₀·b₀ + a₁·b₁.
+    fn dot_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
     /// The sum of the lanes, added pairwise in a fixed order.
     #[inline(always)]
     fn sum(self, vector: Self::Vector) -> f32 {
@@ -73,12 +82,17 @@ pub(crate) enum Level {
     Avx2,
     /// x86-64 with AVX-512F: 16 lanes, 32 registers.
     Avx512,
+    /// AVX-512F and its products of bfloat16 pairs.
+    Avx512Bf16,
 }
 
 impl Level {
     /// The best level of this processor.
     pub(crate) fn best() -> Self {
-        [Self::Avx512, Self::Avx2].into_iter().find(|level| level.is_supported()).unwrap_or(Self::Portable)
+        [Self::Avx512Bf16, Self::Avx512, Self::Avx2]
+            .into_iter()
+            .find(|level| level.is_supported())
+            .unwrap_or(Self::Portable)
     }
 
     /// True if this processor can run the level.
@@ -88,6 +102,7 @@ impl Level {
             Self::Portable => true,
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            Self::Avx512Bf16 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16"),
         }
     }
 
@@ -101,7 +116,7 @@ impl Level {
     pub(crate) fn registers(self) -> usize {
         match self {
             Self::Portable | Self::Avx2 => 16,
-            Self::Avx512 => 32,
+            Self::Avx512 | Self::Avx512Bf16 => 32,
         }
     }
 }
@@ -110,6 +125,10 @@ impl Level {
 pub(crate) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
+        if level == Level::Avx512Bf16 && level.is_supported() {
+            // SAFETY: the processor has AVX-512F and AVX512-BF16, as the condition just found.
+            return unsafe { x86::run_avx512_bf16(kernel) };
+        }
         if level == Level::Avx512 && level.is_supported() {
             // SAFETY: the processor has AVX-512F, as the condition just found.
             return unsafe { x86::run_avx512(kernel) };
@@ -158,14 +177,49 @@ impl Simd for Portable {
         }
         c
     }
+    #[inline(always)]
+    fn splat_pair(self, pair: u32) -> [f32; 8] {
+        [f32::from_bits(pair); 8]
+    }
+    #[inline(always)]
+    fn load_pairs(self, pairs: &[u32], start: usize) -> [f32; 8] {
+        let mut vector = [0.0; 8];
+        for (lane, pair) in vector.iter_mut().zip(&pairs[start..start + 8]) {
+            *lane = f32::from_bits(*pair);
+        }
+        vector
+    }
+    #[inline(always)]
+    fn load_halves(self, halves: &[u16], start: usize) -> [f32; 8] {
+        let mut vector = [0.0; 8];
+        let (pairs, _) = halves[start..start + 16].as_chunks::<2>();
+        for (lane, pair) in vector.iter_mut().zip(pairs) {
+            *lane = f32::from_bits(u32::from(pair[0]) | u32::from(pair[1]) << 16);
+        }
+        vector
+    }
+    #[inline(always)]
+    fn dot_add(self, a: [f32; 8], b: [f32; 8], mut c: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            let [[a0, a1], [b0, b1]] = [a[lane], b[lane]].map(|pair| {
+                let bits = pair.to_bits();
+                [f32::from_bits(bits << 16), f32::from_bits(bits & 0xffff_0000)]
+            });
+            c[lane] += a0 * b0;
+            c[lane] += a1 * b1;
+        }
+        c
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
-        _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
-        _mm512_storeu_ps,
+        __m256, __m512, __m512bh, _mm256_and_si256, _mm256_castps_si256, _mm256_castsi256_ps,
+        _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_slli_epi32, _mm256_storeu_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps,
+        _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
     };
 
     use super::{Kernel, Simd};
@@ -173,6 +227,10 @@ mod x86 {
     /// Proof of AVX-512F.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512(());
+
+    /// Proof of AVX-512F and AVX512-BF16.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512Bf16(Avx512);
 
     /// Proof of AVX2 and FMA.
     #[derive(Clone, Copy)]
@@ -182,6 +240,12 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx2,fma")]
     pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx512(()))
+    }
+
+    /// Runs a kernel with AVX-512F and AVX512-BF16.
+    #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+    pub(super) fn run_avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Avx512Bf16(Avx512(())))
     }
 
     /// Runs a kernel with AVX2 and FMA.
@@ -222,6 +286,89 @@ mod x86 {
             // SAFETY: `self` proves AVX-512F.
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
+        #[inline(always)]
+        fn splat_pair(self, pair: u32) -> __m512 {
+            // SAFETY: `self` proves AVX-512F.
+            unsafe { _mm512_castsi512_ps(_mm512_set1_epi32(pair.cast_signed())) }
+        }
+        #[inline(always)]
+        fn load_pairs(self, pairs: &[u32], start: usize) -> __m512 {
+            let lanes = &pairs[start..start + 16];
+            // SAFETY: `self` proves AVX-512F; `lanes` holds 64 bytes, and the load needs no alignment.
+            unsafe { _mm512_loadu_ps(lanes.as_ptr().cast()) }
+        }
+        #[inline(always)]
+        fn load_halves(self, halves: &[u16], start: usize) -> __m512 {
+            let lanes = &halves[start..start + 32];
+            // SAFETY: `self` proves AVX-512F; `lanes` holds 64 bytes, and the load needs no alignment.
+            unsafe { _mm512_loadu_ps(lanes.as_ptr().cast()) }
+        }
+        #[inline(always)]
+        fn dot_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: `self` proves AVX-512F.
+            unsafe {
+                let high = _mm512_set1_epi32(0xffff_0000u32.cast_signed());
+                let [a, b] = [_mm512_castps_si512(a), _mm512_castps_si512(b)];
+                let [a0, b0] = [
+                    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(a)),
+                    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(b)),
+                ];
+                let [a1, b1] = [
+                    _mm512_castsi512_ps(_mm512_and_si512(a, high)),
+                    _mm512_castsi512_ps(_mm512_and_si512(b, high)),
+                ];
+                _mm512_fmadd_ps(a1, b1, _mm512_fmadd_ps(a0, b0, c))
+            }
+        }
+    }
+
+    /// As [`Avx512`], but for the products of pairs.
+    impl Simd for Avx512Bf16 {
+        const LANES: usize = 16;
+        const REGISTERS: usize = 32;
+        type Vector = __m512;
+
+        #[inline(always)]
+        fn zero(self) -> __m512 {
+            self.0.zero()
+        }
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m512 {
+            self.0.splat(value)
+        }
+        #[inline(always)]
+        fn load(self, values: &[f32], start: usize) -> __m512 {
+            self.0.load(values, start)
+        }
+        #[inline(always)]
+        fn store(self, vector: __m512, values: &mut [f32], start: usize) {
+            self.0.store(vector, values, start);
+        }
+        #[inline(always)]
+        fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            self.0.mul_add(a, b, c)
+        }
+        #[inline(always)]
+        fn splat_pair(self, pair: u32) -> __m512 {
+            self.0.splat_pair(pair)
+        }
+        #[inline(always)]
+        fn load_pairs(self, pairs: &[u32], start: usize) -> __m512 {
+            self.0.load_pairs(pairs, start)
+        }
+        #[inline(always)]
+        fn load_halves(self, halves: &[u16], start: usize) -> __m512 {
+            self.0.load_halves(halves, start)
+        }
+        #[inline(always)]
+        fn dot_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: `self` proves AVX512-BF16; the three types are 512 bits of any kind.
+            unsafe {
+                let a = std::mem::transmute::<__m512, __m512bh>(a);
+                let b = std::mem::transmute::<__m512, __m512bh>(b);
+                _mm512_dpbf16_ps(c, a, b)
+            }
+        }
     }
 
     impl Simd for Avx2 {
@@ -255,6 +402,40 @@ mod x86 {
         fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
             // SAFETY: `self` proves AVX2 and FMA.
             unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        fn splat_pair(self, pair: u32) -> __m256 {
+            // SAFETY: `self` proves AVX2.
+            unsafe { _mm256_castsi256_ps(_mm256_set1_epi32(pair.cast_signed())) }
+        }
+        #[inline(always)]
+        fn load_pairs(self, pairs: &[u32], start: usize) -> __m256 {
+            let lanes = &pairs[start..start + 8];
+            // SAFETY: `self` proves AVX2; `lanes` holds 32 bytes, and the load needs no alignment.
+            unsafe { _mm256_loadu_ps(lanes.as_ptr().cast()) }
+        }
+        #[inline(always)]
+        fn load_halves(self, halves: &[u16], start: usize) -> __m256 {
+            let lanes = &halves[start..start + 16];
+            // SAFETY: `self` proves AVX2; `lanes` holds 32 bytes, and the load needs no alignment.
+            unsafe { _mm256_loadu_ps(lanes.as_ptr().cast()) }
+        }
+        #[inline(always)]
+        fn dot_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: `self` proves AVX2 and FMA.
+            unsafe {
+                let high = _mm256_set1_epi32(0xffff_0000u32.cast_signed());
+                let [a, b] = [_mm256_castps_si256(a), _mm256_castps_si256(b)];
+                let [a0, b0] = [
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(a)),
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(b)),
+                ];
+                let [a1, b1] = [
+                    _mm256_castsi256_ps(_mm256_and_si256(a, high)),
+                    _mm256_castsi256_ps(_mm256_and_si256(b, high)),
+                ];
+                _mm256_fmadd_ps(a1, b1, _mm256_fmadd_ps(a0, b0, c))
+            }
         }
     }
 }

@@ -1,30 +1,31 @@
 //! Direct convolution with stride 1 and "same" padding.
 //!
-//! A register tile holds up to twelve output channels of one or two vectors of neighboring pixels; the loop runs
-//! over input channels and taps, and a tap is an address offset, so that dilation costs nothing and no column
-//! matrix is built. Each output value is one chain of multiply-adds (input channels outermost, taps row by row):
-//! its bits depend neither on the number of threads nor on the tile it falls in.
+//! The work is split into bands of rows and blocks of output channels, each done by the register tile of `tile`.
 
 use rayon::prelude::*;
 
 use super::planes::PaddedPlanes;
 use super::taps::Tap;
-use crate::simd::{Kernel, Level, MAX_LANES, Simd, dispatch};
+use super::tile::BandKernel;
+pub(crate) use super::tile::Start;
+use crate::simd::{Level, dispatch};
 
 /// Pixels of one task: small enough to share work evenly, large enough to hide the start of a task.
 const BAND_PIXELS: usize = 4096;
 
 /// Weights in the order the kernel reads them: for each block of output channels `[input, tap, output]`.
-pub(crate) struct PackedWeights {
-    blocks: Vec<Block>,
-    inputs: usize,
-    taps: Vec<Tap>,
+pub(crate) struct PackedWeights<T = f32> {
+    pub(crate) blocks: Vec<Block<T>>,
+    /// Input planes.
+    pub(crate) inputs: usize,
+    pub(crate) taps: Vec<Tap>,
 }
 
-struct Block {
-    first: usize,
-    count: usize,
-    weights: Vec<f32>,
+/// The weights of a few output channels.
+pub(crate) struct Block<T> {
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+    pub(crate) weights: Vec<T>,
 }
 
 impl PackedWeights {
@@ -56,13 +57,16 @@ impl PackedWeights {
             weights[(output * inputs + input) * kernel + tap]
         })
     }
+}
 
-    fn new(
+impl<T> PackedWeights<T> {
+    /// Packs the weights that `weight` gives for an output channel, an input plane and a place in the kernel.
+    pub(crate) fn new(
         level: Level,
         outputs: usize,
         inputs: usize,
         taps: Vec<Tap>,
-        weight: impl Fn(usize, usize, usize) -> f32,
+        weight: impl Fn(usize, usize, usize) -> T,
     ) -> Self {
         // Two vectors of pixels for each output channel must leave registers for the inputs and a weight.
         let largest = if level.registers() >= 32 { 12 } else { 6 };
@@ -84,17 +88,6 @@ impl PackedWeights {
 /// Splits `0..length` into `parts` ranges whose lengths differ by one at most.
 pub(crate) fn even_ranges(length: usize, parts: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     (0..parts).map(move |part| part * length / parts..(part + 1) * length / parts)
-}
-
-/// What is already in the output.
-#[derive(Clone, Copy)]
-pub(crate) enum Start<'a> {
-    /// Nothing: the sum starts at zero.
-    Zero,
-    /// Nothing: the sum starts at each output channel's bias.
-    Bias(&'a [f32]),
-    /// Earlier terms of the same sum.
-    Output,
 }
 
 /// Where a convolution's output channels go: `values` `[N, channels, H, W]`, from channel `first`.
@@ -151,7 +144,6 @@ pub(crate) fn convolve(
             margin: input.margin,
             height: input.height,
             width: input.width,
-            vector_width: input.vector_width(),
             taps: &weights.taps,
             weights: &block.weights,
             start: match start {
@@ -159,153 +151,9 @@ pub(crate) fn convolve(
                 other => other,
             },
             first_row: band * band_rows,
+            rows: 0..outputs[0].len() / input.width,
             outputs,
         };
         dispatch(level, kernel);
     });
-}
-
-/// A band of rows of one image, for one block of output channels.
-struct BandKernel<'a, 'b> {
-    /// The image's input planes.
-    planes: &'a [f32],
-    plane_len: usize,
-    stride: usize,
-    margin: usize,
-    height: usize,
-    width: usize,
-    vector_width: usize,
-    taps: &'a [Tap],
-    /// `[input, tap, output]`.
-    weights: &'a [f32],
-    start: Start<'a>,
-    first_row: usize,
-    /// The band's rows in each output plane.
-    outputs: &'a mut [&'b mut [f32]],
-}
-
-impl Kernel for BandKernel<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        macro_rules! for_channels {
-            ($($count:literal)*) => {
-                match self.outputs.len() {
-                    $($count => band::<S, $count>(simd, &mut self),)*
-                    count => unreachable!("a block has at most 12 output channels, this one {count}"),
-                }
-            };
-        }
-        if S::REGISTERS >= 32 {
-            for_channels!(1 2 3 4 5 6 7 8 9 10 11 12);
-        } else {
-            for_channels!(1 2 3 4 5 6);
-        }
-    }
-}
-
-#[inline(always)]
-fn band<S: Simd, const CHANNELS: usize>(simd: S, kernel: &mut BandKernel) {
-    let rows = kernel.outputs[0].len() / kernel.width;
-    let mut offsets = [0isize; 64];
-    let mut long_offsets = Vec::new();
-    let offsets: &mut [isize] = if kernel.taps.len() <= 64 {
-        &mut offsets[..kernel.taps.len()]
-    } else {
-        long_offsets.resize(kernel.taps.len(), 0);
-        &mut long_offsets
-    };
-    for (offset, tap) in offsets.iter_mut().zip(kernel.taps) {
-        *offset = tap.dy * kernel.stride as isize + tap.dx;
-    }
-    for band_row in 0..rows {
-        let row = kernel.first_row + band_row;
-        // Taps are ordered by row, so those inside the image are neighbors in the list.
-        let first = kernel.taps.partition_point(|tap| row as isize + tap.dy < 0);
-        let last = kernel.taps.partition_point(|tap| row as isize + tap.dy < kernel.height as isize);
-        let mut column = 0;
-        while column < kernel.vector_width {
-            if kernel.vector_width - column >= 2 * S::LANES {
-                tile::<S, CHANNELS, 2>(simd, kernel, offsets, first..last, band_row, column);
-                column += 2 * S::LANES;
-            } else {
-                tile::<S, CHANNELS, 1>(simd, kernel, offsets, first..last, band_row, column);
-                column += S::LANES;
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn tile<S: Simd, const CHANNELS: usize, const VECTORS: usize>(
-    simd: S,
-    kernel: &mut BandKernel,
-    offsets: &[isize],
-    taps: std::ops::Range<usize>,
-    band_row: usize,
-    column: usize,
-) {
-    let lanes = S::LANES;
-    let out = band_row * kernel.width + column;
-    // The last tile of a row may reach past it; then values travel through a buffer.
-    let inside = (kernel.width.saturating_sub(column)).min(VECTORS * lanes);
-    if inside == 0 {
-        return;
-    }
-    let whole = inside == VECTORS * lanes;
-
-    let mut sums = [[simd.zero(); VECTORS]; CHANNELS];
-    match kernel.start {
-        Start::Zero => {}
-        Start::Bias(bias) => {
-            for channel in 0..CHANNELS {
-                sums[channel] = [simd.splat(bias[channel]); VECTORS];
-            }
-        }
-        Start::Output => {
-            for channel in 0..CHANNELS {
-                let mut buffer = [0.0f32; 2 * MAX_LANES];
-                buffer[..inside].copy_from_slice(&kernel.outputs[channel][out..out + inside]);
-                for vector in 0..VECTORS {
-                    sums[channel][vector] = simd.load(&buffer, vector * lanes);
-                }
-            }
-        }
-    }
-
-    let tap_count = kernel.taps.len();
-    let offsets = &offsets[taps.clone()];
-    let mut base = (kernel.first_row + band_row) * kernel.stride + kernel.margin + column;
-    let (weights, _) = kernel.weights.as_chunks::<CHANNELS>();
-    for weights in weights.chunks_exact(tap_count) {
-        for (&offset, weights) in offsets.iter().zip(&weights[taps.clone()]) {
-            let at = base.wrapping_add_signed(offset);
-            let mut pixels = [simd.zero(); VECTORS];
-            for vector in 0..VECTORS {
-                pixels[vector] = simd.load(kernel.planes, at + vector * lanes);
-            }
-            for channel in 0..CHANNELS {
-                let weight = simd.splat(weights[channel]);
-                for vector in 0..VECTORS {
-                    sums[channel][vector] = simd.mul_add(pixels[vector], weight, sums[channel][vector]);
-                }
-            }
-        }
-        base += kernel.plane_len;
-    }
-
-    for channel in 0..CHANNELS {
-        if whole {
-            for vector in 0..VECTORS {
-                simd.store(sums[channel][vector], kernel.outputs[channel], out + vector * lanes);
-            }
-        } else {
-            let mut buffer = [0.0f32; 2 * MAX_LANES];
-            for vector in 0..VECTORS {
-                simd.store(sums[channel][vector], &mut buffer, vector * lanes);
-            }
-            kernel.outputs[channel][out..out + inside].copy_from_slice(&buffer[..inside]);
-        }
-    }
 }

@@ -84,9 +84,9 @@ pub(crate) fn channel_moments(level: Level, x: &[f32], extent: Extent) -> Vec<Ch
         .collect()
 }
 
-struct MomentKernel<'a> {
-    x: &'a [f32],
-    pivot: f64,
+pub(crate) struct MomentKernel<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) pivot: f64,
 }
 
 impl Kernel for MomentKernel<'_> {
@@ -137,12 +137,12 @@ pub(crate) fn normalize(
     out
 }
 
-struct NormalizeKernel<'a> {
-    x: &'a [f32],
-    out: &'a mut [f32],
-    scale: ChannelScale,
-    factor: f32,
-    activation: Activation,
+pub(crate) struct NormalizeKernel<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) out: &'a mut [f32],
+    pub(crate) scale: ChannelScale,
+    pub(crate) factor: f32,
+    pub(crate) activation: Activation,
 }
 
 impl Kernel for NormalizeKernel<'_> {
@@ -165,7 +165,7 @@ impl Kernel for NormalizeKernel<'_> {
 }
 
 /// An activation as a type, so that the loops over values hold no decision.
-trait Function {
+pub(crate) trait Function {
     /// The value at `z`.
     fn value(z: f32) -> f32;
     /// The derivative where the value is `a`.
@@ -173,7 +173,7 @@ trait Function {
 }
 
 struct LinearFunction;
-struct EluFunction;
+pub(crate) struct EluFunction;
 struct ReluFunction;
 struct SigmoidFunction;
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
+use super::canvas::{Layout, View};
 use crate::simd::MAX_LANES;
 
 /// Bytes of a cache line: rows begin on one, so that no vector of a row crosses two.
@@ -78,9 +79,11 @@ impl<'a> PaddedPlanes<'a> {
         &values[..self.images * self.channels * self.plane_len]
     }
 
-    /// The width that vectors cover: whole vectors, the last one partly in the margin.
-    pub(crate) fn vector_width(&self) -> usize {
-        round_up(self.width)
+    /// Some planes of every image.
+    pub(crate) fn view(&self, planes: std::ops::Range<usize>) -> View<'_, f32> {
+        let Self { images, channels, height, width, margin, stride, plane_len, .. } = *self;
+        let layout = Layout { images, planes: channels, height, width, margin, stride, plane_len };
+        View::new(layout, planes, self.values())
     }
 }
 
@@ -138,7 +141,7 @@ mod tests {
     fn rows_keep_their_values_between_zeros() {
         let values: Vec<f32> = (1..=12).map(|v| v as f32).collect();
         let planes = PaddedPlanes::new(&values, [1, 2, 2, 3], 5);
-        assert_eq!((planes.margin, planes.stride, planes.plane_len, planes.vector_width()), (16, 32, 80, 16));
+        assert_eq!((planes.margin, planes.stride, planes.plane_len), (16, 32, 80));
         assert_eq!(planes.values().as_ptr().align_offset(LINE), 0);
         let mut expected = vec![0.0f32; 160];
         for (row, chunk) in values.chunks(3).enumerate() {

@@ -6,7 +6,9 @@
 
 use rayon::prelude::*;
 
+use super::canvas::View;
 use super::conv::even_ranges;
+use super::element::Element;
 use super::planes::PaddedPlanes;
 use super::taps::{Tap, valid_rows};
 use crate::simd::{Kernel, Level, MAX_LANES, Simd, dispatch};
@@ -21,7 +23,7 @@ const STRIP_BYTES: usize = 24 * 1024;
 const MAX_SHIFTS: usize = 5;
 
 /// Shifted inputs that a tile treats at once: they share the rows of the image in which they exist.
-struct Group {
+pub(crate) struct Group {
     /// Input channel and tap of each.
     shifts: Vec<(usize, Tap)>,
 }
@@ -39,31 +41,44 @@ pub(crate) fn weight_gradient(
     taps: &[Tap],
     kernel: usize,
 ) -> Vec<f32> {
-    let groups = groups(input.channels, taps);
+    let gradient = gradient.view(first_output..first_output + outputs);
+    weight_gradient_of(level, &input.view(0..input.channels), &gradient, taps, kernel)
+}
+
+/// [`weight_gradient`] of the channels in two views, one element a pixel and channel.
+pub(crate) fn weight_gradient_of<T: Element>(
+    level: Level,
+    input: &View<T>,
+    gradient: &View<T>,
+    taps: &[Tap],
+    kernel: usize,
+) -> Vec<f32> {
+    let (channels, images, outputs) = (input.planes.len(), input.layout.images, gradient.planes.len());
+    let groups = groups(channels, taps);
     let largest_group = groups.iter().map(|group| group.shifts.len()).max().unwrap_or(1);
     let block_count = outputs.div_ceil(max_outputs(level, largest_group));
     // Splitting by image first reads the tensors least often.
-    let chunk_count = TASKS.div_ceil(block_count * input.images).min(groups.len());
+    let chunk_count = TASKS.div_ceil(block_count * images).min(groups.len());
     let parts: Vec<_> = even_ranges(outputs, block_count)
         .flat_map(|block| even_ranges(groups.len(), chunk_count).map(move |chunk| (block.clone(), chunk)))
         .collect();
-    let sums: Vec<Vec<f64>> = (0..input.images * parts.len())
+    let sums: Vec<Vec<f64>> = (0..images * parts.len())
         .into_par_iter()
         .map(|task| {
             let (block, chunk) = &parts[task % parts.len()];
             let image = task / parts.len();
-            block_gradient(level, input, gradient, image, first_output, block, &groups[chunk.clone()])
+            block_gradient(level, input, gradient, image, block, &groups[chunk.clone()])
         })
         .collect();
 
-    let mut result = vec![0.0f32; outputs * input.channels * kernel];
+    let mut result = vec![0.0f32; outputs * channels * kernel];
     for (part, (block, chunk)) in parts.iter().enumerate() {
         let mut idx = 0;
         for group in &groups[chunk.clone()] {
             for output in block.clone() {
                 for (channel, tap) in &group.shifts {
                     let sum: f64 = sums.iter().skip(part).step_by(parts.len()).map(|sums| sums[idx]).sum();
-                    result[(output * input.channels + channel) * kernel + tap.index] = sum as f32;
+                    result[(output * channels + channel) * kernel + tap.index] = sum as f32;
                     idx += 1;
                 }
             }
@@ -102,45 +117,44 @@ fn groups(channels: usize, taps: &[Tap]) -> Vec<Group> {
 }
 
 /// Sums `[group, output, shift]` over one image.
-fn block_gradient(
+fn block_gradient<T: Element>(
     level: Level,
-    input: &PaddedPlanes,
-    gradient: &PaddedPlanes,
+    input: &View<T>,
+    gradient: &View<T>,
     image: usize,
-    first_output: usize,
     block: &std::ops::Range<usize>,
     groups: &[Group],
 ) -> Vec<f64> {
     let count: usize = groups.iter().map(|group| group.shifts.len() * block.len()).sum();
-    let first_plane = image * gradient.channels + first_output + block.start;
+    let layout = input.layout;
     let shifts = groups.iter().map(|group| {
         let mut shifts = [0isize; MAX_SHIFTS];
         for (shift, (channel, tap)) in shifts.iter_mut().zip(&group.shifts) {
-            *shift = ((image * input.channels + channel) * input.plane_len + input.margin) as isize
-                + tap.dy * input.stride as isize
+            *shift = (channel * layout.plane_len + layout.margin) as isize
+                + tap.dy * layout.stride as isize
                 + tap.dx;
         }
         shifts
     });
     let mut kernel = BlockKernel {
-        input: input.values(),
-        input_stride: input.stride,
-        gradient: &gradient.values()[first_plane * gradient.plane_len..],
-        gradient_plane: gradient.plane_len,
-        gradient_stride: gradient.stride,
-        gradient_margin: gradient.margin,
+        input: input.image(image),
+        input_stride: layout.stride,
+        gradient: &gradient.image(image)[block.start * gradient.layout.plane_len..],
+        gradient_plane: gradient.layout.plane_len,
+        gradient_stride: gradient.layout.stride,
+        gradient_margin: gradient.layout.margin,
         outputs: block.len(),
         groups,
         shifts: shifts.collect(),
-        height: input.height,
-        vector_width: input.vector_width(),
+        height: layout.height,
+        width: layout.width,
         rows: 0..0,
-        strip_rows: (STRIP_BYTES / (size_of::<f32>() * block.len() * gradient.stride)).max(1),
+        strip_rows: (STRIP_BYTES / (size_of::<T>() * block.len() * gradient.layout.stride)).max(1),
         partial: vec![0.0; count * MAX_LANES],
         sums: vec![0.0; count],
     };
-    let bands = (input.height * input.width).div_ceil(BAND_PIXELS).clamp(1, input.height);
-    for band in even_ranges(input.height, bands) {
+    let bands = (layout.height * layout.width).div_ceil(BAND_PIXELS).clamp(1, layout.height);
+    for band in even_ranges(layout.height, bands) {
         kernel.rows = band;
         dispatch(level, &mut kernel);
     }
@@ -148,11 +162,11 @@ fn block_gradient(
 }
 
 /// The products of a block of output channels with the shifted inputs of several groups.
-struct BlockKernel<'a> {
-    input: &'a [f32],
+struct BlockKernel<'a, T> {
+    input: &'a [T],
     input_stride: usize,
     /// The planes of the block in the image.
-    gradient: &'a [f32],
+    gradient: &'a [T],
     gradient_plane: usize,
     gradient_stride: usize,
     gradient_margin: usize,
@@ -161,7 +175,7 @@ struct BlockKernel<'a> {
     /// Where row 0, column 0 of each group's shifted inputs is.
     shifts: Vec<[isize; MAX_SHIFTS]>,
     height: usize,
-    vector_width: usize,
+    width: usize,
     /// The band at hand.
     rows: std::ops::Range<usize>,
     /// Rows whose gradients stay in the first cache while all groups pass over them.
@@ -172,7 +186,7 @@ struct BlockKernel<'a> {
     sums: Vec<f64>,
 }
 
-impl Kernel for &mut BlockKernel<'_> {
+impl<T: Element> Kernel for &mut BlockKernel<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -182,7 +196,7 @@ impl Kernel for &mut BlockKernel<'_> {
                 match (self.outputs, self.groups[$group].shifts.len()) {
                     $(($outputs, $shifts) => {
                         let shifts = self.shifts[$group];
-                        accumulate::<S, $outputs, $shifts>(simd, self, shifts, $rows, $first);
+                        accumulate::<S, T, $outputs, $shifts>(simd, self, shifts, $rows, $first);
                     })*
                     other => unreachable!("no tile of {other:?} outputs and shifts"),
                 }
@@ -235,9 +249,9 @@ impl Kernel for &mut BlockKernel<'_> {
 }
 
 #[inline(always)]
-fn accumulate<S: Simd, const OUTPUTS: usize, const SHIFTS: usize>(
+fn accumulate<S: Simd, T: Element, const OUTPUTS: usize, const SHIFTS: usize>(
     simd: S,
-    kernel: &mut BlockKernel,
+    kernel: &mut BlockKernel<T>,
     shifts: [isize; MAX_SHIFTS],
     rows: std::ops::Range<usize>,
     first: usize,
@@ -252,20 +266,20 @@ fn accumulate<S: Simd, const OUTPUTS: usize, const SHIFTS: usize>(
         let gradient_row = row * kernel.gradient_stride + kernel.gradient_margin;
         let input_row = row * kernel.input_stride;
         let mut column = 0;
-        while column < kernel.vector_width {
+        while column < kernel.width {
             let mut pixels = [simd.zero(); SHIFTS];
             for shift in 0..SHIFTS {
                 let at = (input_row + column).wrapping_add_signed(shifts[shift]);
-                pixels[shift] = simd.load(kernel.input, at);
+                pixels[shift] = T::load(simd, kernel.input, at);
             }
             for output in 0..OUTPUTS {
                 let at = gradient_row + column + output * kernel.gradient_plane;
-                let gradient = simd.load(kernel.gradient, at);
+                let gradient = T::load(simd, kernel.gradient, at);
                 for shift in 0..SHIFTS {
-                    sums[output][shift] = simd.mul_add(pixels[shift], gradient, sums[output][shift]);
+                    sums[output][shift] = T::mul_add(simd, pixels[shift], gradient, sums[output][shift]);
                 }
             }
-            column += S::LANES;
+            column += S::LANES * T::PIXELS;
         }
     }
     for output in 0..OUTPUTS {

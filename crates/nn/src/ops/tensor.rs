@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
 /// The values of an operation's argument.
-pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
         bail!("the argument of shape {:?} is not contiguous", layout.shape());
     };
@@ -11,7 +11,7 @@ pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
 }
 
 /// Runs `f` on the values of contiguous CPU tensors.
-pub(super) fn with_slices<const N: usize, T>(
+pub(crate) fn with_slices<const N: usize, T>(
     tensors: [&Tensor; N],
     f: impl FnOnce([&[f32]; N]) -> Result<T>,
 ) -> Result<T> {
@@ -27,7 +27,7 @@ pub(super) fn with_slices<const N: usize, T>(
 }
 
 /// The shape `[N, C, H, W]` of an image tensor, none of whose dimensions is zero.
-pub(super) fn image_shape(op: &str, layout: &Layout) -> Result<[usize; 4]> {
+pub(crate) fn image_shape(op: &str, layout: &Layout) -> Result<[usize; 4]> {
     let (n, c, h, w) = layout.shape().dims4()?;
     if [n, c, h, w].contains(&0) {
         bail!("{op}: the input [N, C, H, W] = {:?} has no values", [n, c, h, w]);

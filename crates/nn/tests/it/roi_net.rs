@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use synthct_nn::{NnError, ParameterStore, RoiNet, RoiNetConfig, RoiNetOutput};
+use synthct_nn::{NnError, ParameterStore, Precision, RoiNet, RoiNetConfig, RoiNetOutput};
 
 use crate::support::{bits, close, flat, golden, same_bits_on_any_thread_count, values};
 
@@ -63,12 +63,12 @@ fn pytorch_agrees_on_outputs_gradients_and_statistics() -> Result<()> {
     store.load_tensors(&golden_weights(&store)?)?;
     let x = values("x", &[2, 1, 24, 20])?;
 
-    let evaluated = net.forward(&x)?;
+    let evaluated = net.forward(&x, Precision::F32)?;
     for (name, tensor) in outputs(&evaluated) {
         close(&format!("eval.{name}"), tensor, &golden[&format!("eval.{name}")], TOLERANCE, 0.0);
     }
 
-    let trained = net.forward_train(&x, 0)?;
+    let trained = net.forward_train(&x, Precision::F32, 0)?;
     for (name, tensor) in outputs(&trained) {
         close(&format!("train.{name}"), tensor, &golden[&format!("train.{name}")], TOLERANCE, 0.0);
     }
@@ -121,7 +121,7 @@ fn networks_share_the_start_of_what_they_share() -> Result<()> {
         assert_eq!(bits(&tensor)?, bits(&three[&name])?, "`{name}`");
     }
     let (net, _) = build(&small(&RoiNetConfig::one_task()), 5)?;
-    let output = net.forward(&values("x", &[1, 1, 5, 7])?)?;
+    let output = net.forward(&values("x", &[1, 1, 5, 7])?, Precision::F32)?;
     assert!(output.bone_hu.is_none() && output.bone_mask.is_none());
     Ok(())
 }
@@ -143,14 +143,17 @@ fn dropout_follows_its_seed() -> Result<()> {
     let x = values("x", &[2, 1, 9, 11])?;
     let run = |seed| -> Result<Vec<u32>> {
         let (net, _) = build(&config, 1)?;
-        Ok(bits(&net.forward_train(&x, seed)?.whole_hu)?)
+        Ok(bits(&net.forward_train(&x, Precision::F32, seed)?.whole_hu)?)
     };
     assert_eq!(run(1)?, run(1)?);
     assert_ne!(run(1)?, run(2)?);
     // Evaluation drops nothing and forgets nothing.
     let (net, store) = build(&config, 1)?;
     let before = store.to_tensors()?;
-    assert_eq!(bits(&net.forward(&x)?.whole_hu)?, bits(&net.forward(&x)?.whole_hu)?);
+    assert_eq!(
+        bits(&net.forward(&x, Precision::F32)?.whole_hu)?,
+        bits(&net.forward(&x, Precision::F32)?.whole_hu)?
+    );
     for (name, tensor) in store.to_tensors()? {
         assert_eq!(bits(&tensor)?, bits(&before[&name])?, "`{name}`");
     }
@@ -163,7 +166,7 @@ fn threads_do_not_change_a_bit() {
         let run = || -> Result<Vec<Tensor>> {
             let config = RoiNetConfig { dropout: 0.2, ..small(&RoiNetConfig::three_task()) };
             let (net, store) = build(&config, 3)?;
-            let output = net.forward_train(&values("x", &[3, 1, 40, 37])?, 11)?;
+            let output = net.forward_train(&values("x", &[3, 1, 40, 37])?, Precision::F32, 11)?;
             let gradients = loss(&output)?.backward()?;
             let mut tensors: Vec<Tensor> = outputs(&output).into_iter().map(|(_, t)| t.clone()).collect();
             tensors.extend(store.trainable().filter_map(|(_, var)| gradients.get(var).cloned()));
@@ -177,7 +180,7 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn outputs_start_where_ct_values_lie() -> Result<()> {
     let (net, _) = build(&RoiNetConfig::three_task(), 2)?;
-    let output = net.forward_train(&values("x", &[2, 1, 32, 32])?, 1)?;
+    let output = net.forward_train(&values("x", &[2, 1, 32, 32])?, Precision::F32, 1)?;
     let mean = |tensor: &Tensor| -> Result<f32> { Ok(tensor.mean_all()?.to_scalar::<f32>()?) };
     assert!((mean(&output.whole_hu)? + 0.5).abs() < 1e-3);
     let [bone_hu, bone_mask] = [&output.bone_hu, &output.bone_mask]
@@ -196,7 +199,7 @@ fn the_gradient_points_downhill() -> Result<()> {
     let target = (values("y", &[1, 1, 16, 16])? * 0.2)?;
     let mut errors = Vec::new();
     for _ in 0..15 {
-        let error = (net.forward_train(&x, 0)?.whole_hu - &target)?.sqr()?.mean_all()?;
+        let error = (net.forward_train(&x, Precision::F32, 0)?.whole_hu - &target)?.sqr()?.mean_all()?;
         errors.push(error.to_scalar::<f32>()?);
         let gradients = error.backward()?;
         for (_, var) in store.trainable() {
@@ -212,10 +215,13 @@ fn the_gradient_points_downhill() -> Result<()> {
 fn unfit_input_is_refused() -> Result<()> {
     let (net, _) = build(&small(&RoiNetConfig::three_task()), 0)?;
     let x = values("x", &[1, 2, 8, 8])?;
-    assert!(matches!(net.forward(&x), Err(NnError::Input { .. })));
-    assert!(matches!(net.forward(&x.narrow(1, 0, 1)?.squeeze(0)?), Err(NnError::Input { .. })));
+    assert!(matches!(net.forward(&x, Precision::F32), Err(NnError::Input { .. })));
+    assert!(matches!(
+        net.forward(&x.narrow(1, 0, 1)?.squeeze(0)?, Precision::F32),
+        Err(NnError::Input { .. })
+    ));
     let pixel = values("x", &[1, 1, 1, 1])?;
-    assert!(net.forward(&pixel).is_ok());
-    assert!(matches!(net.forward_train(&pixel, 0), Err(NnError::SinglePixelBatch { .. })));
+    assert!(net.forward(&pixel, Precision::F32).is_ok());
+    assert!(matches!(net.forward_train(&pixel, Precision::F32, 0), Err(NnError::SinglePixelBatch { .. })));
     Ok(())
 }

@@ -1,0 +1,242 @@
+//! A block on the way forward, in training and in evaluation.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::features::{FeatureBand, Features};
+use super::format::Format;
+use super::rows::{Context, band_places, band_rows, convolve_rows, mix, pack, strips};
+use crate::kernels::canvas::{Canvas, Layout, View};
+use crate::kernels::conv::PackedWeights;
+use crate::kernels::norm::{Activation, ChannelMoments, ChannelScale, MomentKernel, NormalizeKernel};
+use crate::kernels::tile::Start;
+use crate::simd::dispatch;
+
+/// Filters and dilation of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockShape {
+    pub(crate) filters: usize,
+    pub(crate) dilation: usize,
+}
+
+/// A block's parameters; channels of the 5×5 branch come before those of the 3×3 branch.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockWeights<'a> {
+    /// `[f, I, 5, 5]`.
+    pub(crate) conv5: &'a [f32],
+    /// `[f, I, 3, 3]`.
+    pub(crate) conv3: &'a [f32],
+    /// `[2f]`.
+    pub(crate) gain: &'a [f32],
+    /// `[2f]`.
+    pub(crate) bias: &'a [f32],
+    /// `[f, 2f]`.
+    pub(crate) conv1: &'a [f32],
+    /// `[f]`.
+    pub(crate) bias1: &'a [f32],
+}
+
+/// What the way back needs of the way forward.
+pub(crate) struct BlockTape {
+    /// What the two convolutions gave, dense, `[N, 2f, H, W]`.
+    pub(crate) convolved: Canvas<f32>,
+    /// Moments of its channels.
+    pub(crate) moments: Vec<ChannelMoments>,
+    pub(crate) scales: Vec<ChannelScale>,
+}
+
+/// The input's two convolutions, ready to run.
+struct Branches<F: Format> {
+    conv5: PackedWeights<F::Spatial>,
+    conv3: PackedWeights<F::Spatial>,
+}
+
+impl<F: Format> Branches<F> {
+    fn new(
+        context: &Context,
+        shape: BlockShape,
+        weights: &BlockWeights,
+        parts: &[usize],
+        size: [usize; 2],
+    ) -> Self {
+        let BlockShape { filters, dilation } = shape;
+        Self {
+            conv5: pack::<F>(context.level, weights.conv5, [filters, 5], parts, dilation, size),
+            conv3: pack::<F>(context.level, weights.conv3, [filters, 3], parts, dilation, size),
+        }
+    }
+
+    /// Convolves `rows` (counted from `first_row`) into `outputs`, which begin with row `output_row`.
+    fn run(
+        &self,
+        context: &Context,
+        input: &View<F::Spatial>,
+        image: usize,
+        first_row: usize,
+        rows: &Range<usize>,
+        outputs: &mut [&mut [f32]],
+    ) {
+        let (wide, narrow) = outputs.split_at_mut(outputs.len() / 2);
+        for (weights, outputs) in [(&self.conv5, wide), (&self.conv3, narrow)] {
+            convolve_rows(
+                context.level,
+                input,
+                image,
+                weights,
+                Start::Zero,
+                first_row,
+                rows.clone(),
+                outputs,
+            );
+        }
+    }
+}
+
+/// What normalizes channels of these moments.
+pub(crate) fn scales(
+    moments: &[ChannelMoments],
+    gain: &[f32],
+    bias: &[f32],
+    epsilon: f64,
+) -> Vec<ChannelScale> {
+    moments
+        .iter()
+        .zip(gain.iter().zip(bias))
+        .map(|(moments, (&gain, &bias))| ChannelScale {
+            mean: moments.mean as f32,
+            inverse_sd: (moments.variance + epsilon).sqrt().recip() as f32,
+            gain,
+            bias,
+        })
+        .collect()
+}
+
+/// Runs a block in training: batch statistics normalize, `dropout` `[N, 2f]` scales whole channels.
+pub(crate) fn forward_train<F: Format>(
+    context: &Context,
+    shape: BlockShape,
+    weights: &BlockWeights,
+    input: &Features<F>,
+    parts: Range<usize>,
+    dropout: Option<&[f32]>,
+    epsilon: f64,
+    output: &mut Features<F>,
+    output_part: usize,
+) -> BlockTape {
+    let layout = input.layout();
+    let size = layout.size();
+    let channels = 2 * shape.filters;
+    let part_channels: Vec<usize> = parts.clone().map(|part| input.channels(part..part + 1)).collect();
+    let branches = Branches::<F>::new(context, shape, weights, &part_channels, size);
+    let view = input.spatial(parts);
+    let mut convolved = Canvas::new(&context.pool, Layout::dense(layout.images, channels, size));
+    let sums: Vec<Vec<[f64; 2]>> = convolved
+        .bands(0..channels, band_rows(size))
+        .par_iter_mut()
+        .zip(band_places(layout))
+        .map(|(band, (image, rows))| {
+            let mut sums = vec![[0.0; 2]; channels];
+            for strip in strips(size, rows.len()) {
+                branches.run(context, &view, image, rows.start, &strip, band);
+                for (sums, channel) in sums.iter_mut().zip(band.iter()) {
+                    let x = &channel[strip.start * layout.width..strip.end * layout.width];
+                    let part = dispatch(context.level, MomentKernel { x, pivot: 0.0 });
+                    sums[0] += part[0];
+                    sums[1] += part[1];
+                }
+            }
+            sums
+        })
+        .collect();
+    let moments = moments(&sums, channels, layout.images * layout.height * layout.width);
+    let scales = scales(&moments, weights.gain, weights.bias, epsilon);
+
+    let mixing = pack::<F>(context.level, weights.conv1, [shape.filters, 1], &[channels], 1, size);
+    let convolved_view = convolved.all();
+    let mut bands = output.bands(output_part, band_rows(size));
+    bands.par_iter_mut().zip(band_places(layout)).for_each(|(band, (image, rows))| {
+        for strip in strips(size, rows.len()) {
+            let pixels = strip.len() * layout.width;
+            let image_rows = rows.start + strip.start..rows.start + strip.end;
+            let mut activated = context.pool.take::<f32>(channels * pixels);
+            for (channel, out) in activated.chunks_exact_mut(pixels).enumerate() {
+                let kernel = NormalizeKernel {
+                    x: convolved_view.dense_rows(image, channel, image_rows.clone()),
+                    out,
+                    scale: scales[channel],
+                    factor: dropout.map_or(1.0, |dropout| dropout[image * channels + channel]),
+                    activation: Activation::Elu,
+                };
+                dispatch(context.level, kernel);
+            }
+            mix_into(context, &activated, pixels, &mixing, weights.bias1, strip, band);
+        }
+    });
+    drop(bands);
+    BlockTape { convolved, moments, scales }
+}
+
+/// Mean and variance of each channel from the sums of bands.
+pub(crate) fn moments(sums: &[Vec<[f64; 2]>], channels: usize, count: usize) -> Vec<ChannelMoments> {
+    (0..channels)
+        .map(|channel| {
+            let total = |of: usize| sums.iter().map(|sums| sums[channel][of]).sum::<f64>() / count as f64;
+            let mean = total(0);
+            ChannelMoments { mean, variance: (total(1) - mean * mean).max(0.0) }
+        })
+        .collect()
+}
+
+/// The 1×1 convolution of a strip's activations, written to the block's output.
+fn mix_into<F: Format>(
+    context: &Context,
+    activated: &[f32],
+    pixels: usize,
+    mixing: &PackedWeights<F::Spatial>,
+    bias: &[f32],
+    strip: Range<usize>,
+    output: &mut FeatureBand<F>,
+) {
+    let mut mixed = context.pool.take::<f32>(bias.len() * pixels);
+    let mut channels: Vec<&mut [f32]> = mixed.chunks_exact_mut(pixels).collect();
+    mix::<F>(context, activated, pixels, mixing, Start::Bias(bias), &mut channels);
+    output.write(context.level, strip, &mixed);
+}
+
+/// Runs a block in evaluation: `scales` of the running statistics normalize; nothing but the output is written.
+pub(crate) fn forward_evaluate<F: Format>(
+    context: &Context,
+    shape: BlockShape,
+    weights: &BlockWeights,
+    scales: &[ChannelScale],
+    input: &Features<F>,
+    parts: Range<usize>,
+    output: &mut Features<F>,
+    output_part: usize,
+) {
+    let layout = input.layout();
+    let size = layout.size();
+    let channels = 2 * shape.filters;
+    let part_channels: Vec<usize> = parts.clone().map(|part| input.channels(part..part + 1)).collect();
+    let branches = Branches::<F>::new(context, shape, weights, &part_channels, size);
+    let mixing = pack::<F>(context.level, weights.conv1, [shape.filters, 1], &[channels], 1, size);
+    let view = input.spatial(parts);
+    let mut bands = output.bands(output_part, band_rows(size));
+    bands.par_iter_mut().zip(band_places(layout)).for_each(|(band, (image, rows))| {
+        for strip in strips(size, rows.len()) {
+            let pixels = strip.len() * layout.width;
+            let mut convolved = context.pool.take::<f32>(channels * pixels);
+            let mut outputs: Vec<&mut [f32]> = convolved.chunks_exact_mut(pixels).collect();
+            branches.run(context, &view, image, rows.start + strip.start, &(0..strip.len()), &mut outputs);
+            let mut activated = context.pool.take::<f32>(channels * pixels);
+            for ((x, out), &scale) in
+                convolved.chunks_exact(pixels).zip(activated.chunks_exact_mut(pixels)).zip(scales)
+            {
+                let kernel = NormalizeKernel { x, out, scale, factor: 1.0, activation: Activation::Elu };
+                dispatch(context.level, kernel);
+            }
+            mix_into(context, &activated, pixels, &mixing, weights.bias1, strip, band);
+        }
+    });
+}

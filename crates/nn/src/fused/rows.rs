@@ -1,0 +1,164 @@
+//! Convolutions of a few rows at a time, and what they need: weights in the kernels' order, and bands.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::features::{SpatialRow, channels_of_planes};
+use super::format::Format;
+use crate::kernels::canvas::{Layout, View};
+use crate::kernels::conv::PackedWeights;
+use crate::kernels::element::Element;
+use crate::kernels::pool::Pool;
+use crate::kernels::taps::{Tap, taps};
+use crate::kernels::tile::{BandKernel, Start};
+use crate::simd::{Level, dispatch};
+
+/// Pixels of a strip: its intermediate values of all channels stay in the second-level cache.
+const STRIP_PIXELS: usize = 256;
+/// Pixels of a band, which is what a task does.
+const BAND_PIXELS: usize = 2048;
+
+/// What every step of a block needs: the instructions to use, and memory.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) level: Level,
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// Rows of a strip in images of this size.
+pub(crate) fn strip_rows(size: [usize; 2]) -> usize {
+    STRIP_PIXELS.div_ceil(size[1]).min(size[0])
+}
+
+/// Rows of a band in images of this size: whole strips.
+pub(crate) fn band_rows(size: [usize; 2]) -> usize {
+    let strip = strip_rows(size);
+    BAND_PIXELS.div_ceil(size[1] * strip) * strip
+}
+
+/// The image and the first row of each band, in the order `[image, band]`.
+pub(crate) fn band_places(layout: Layout) -> Vec<(usize, Range<usize>)> {
+    let rows = band_rows(layout.size());
+    (0..layout.images)
+        .flat_map(|image| {
+            (0..layout.height)
+                .step_by(rows)
+                .map(move |first| (image, first..(first + rows).min(layout.height)))
+        })
+        .collect()
+}
+
+/// The strips of a band of `rows` rows, counted from its first.
+pub(crate) fn strips(size: [usize; 2], rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let strip = strip_rows(size);
+    (0..rows).step_by(strip).map(move |first| first..(first + strip).min(rows))
+}
+
+/// Weights `[O, I, K, K]` of a convolution of parts of so many channels.
+pub(crate) fn pack<F: Format>(
+    level: Level,
+    weights: &[f32],
+    [outputs, kernel]: [usize; 2],
+    parts: &[usize],
+    dilation: usize,
+    size: [usize; 2],
+) -> PackedWeights<F::Spatial> {
+    let inputs: usize = parts.iter().sum();
+    let planes = channels_of_planes::<F>(parts);
+    let at =
+        |output: usize, input: usize, tap: usize| weights[(output * inputs + input) * kernel * kernel + tap];
+    PackedWeights::new(
+        level,
+        outputs,
+        planes.len(),
+        taps([kernel; 2], dilation, size, false),
+        |output, plane, tap| element::<F>(&planes[plane], |input| at(output, input, tap)),
+    )
+}
+
+/// Weights `[O, I, K, K]` of the transposed convolution: from O channels, in one part, to I.
+pub(crate) fn pack_transposed<F: Format>(
+    level: Level,
+    weights: &[f32],
+    [outputs, inputs, kernel]: [usize; 3],
+    dilation: usize,
+    size: [usize; 2],
+) -> PackedWeights<F::Spatial> {
+    let planes = channels_of_planes::<F>(&[outputs]);
+    let at =
+        |output: usize, input: usize, tap: usize| weights[(output * inputs + input) * kernel * kernel + tap];
+    PackedWeights::new(
+        level,
+        inputs,
+        planes.len(),
+        taps([kernel; 2], dilation, size, true),
+        |input, plane, tap| element::<F>(&planes[plane], |output| at(output, input, tap)),
+    )
+}
+
+/// The element of the one or two channels of a plane.
+fn element<F: Format>(channels: &Range<usize>, value: impl Fn(usize) -> f32) -> F::Spatial {
+    let second = if channels.len() > 1 { value(channels.start + 1) } else { 0.0 };
+    F::spatial(value(channels.start), second)
+}
+
+/// Convolves some rows of an image into the same rows of `outputs`.
+///
+/// `outputs` begin with the image's row `first_row`; `rows` are counted from there.
+pub(crate) fn convolve_rows<T: Element>(
+    level: Level,
+    input: &View<T>,
+    image: usize,
+    weights: &PackedWeights<T>,
+    start: Start,
+    first_row: usize,
+    rows: Range<usize>,
+    outputs: &mut [&mut [f32]],
+) {
+    let layout = input.layout;
+    for block in &weights.blocks {
+        let channels = block.first..block.first + block.count;
+        let kernel = BandKernel {
+            planes: input.image(image),
+            plane_len: layout.plane_len,
+            stride: layout.stride,
+            margin: layout.margin,
+            height: layout.height,
+            width: layout.width,
+            taps: &weights.taps,
+            weights: &block.weights,
+            start: match start {
+                Start::Bias(bias) => Start::Bias(&bias[channels.clone()]),
+                other => other,
+            },
+            first_row,
+            rows: rows.clone(),
+            outputs: &mut outputs[channels],
+        };
+        dispatch(level, kernel);
+    }
+}
+
+/// A 1×1 convolution of dense values `[channel, pixel]` into `outputs`, one slice of pixels a channel.
+pub(crate) fn mix<F: Format>(
+    context: &Context,
+    values: &[f32],
+    pixels: usize,
+    weights: &PackedWeights<F::Spatial>,
+    start: Start,
+    outputs: &mut [&mut [f32]],
+) {
+    let mut planes = context.pool.take::<F::Spatial>(weights.inputs * pixels);
+    let mut channels = values.chunks_exact(pixels);
+    for out in planes.chunks_exact_mut(pixels) {
+        let first = channels.next().unwrap_or_default();
+        let second = if F::CHANNELS > 1 { channels.next() } else { None };
+        dispatch(context.level, SpatialRow::<F> { first, second, out });
+    }
+    let layout = Layout::dense(1, weights.inputs, [1, pixels]);
+    let view = View::new(layout, 0..weights.inputs, planes.with_slack());
+    convolve_rows(context.level, &view, 0, weights, start, 0, 0..1, outputs);
+}
+
+/// The one tap of a 1×1 convolution.
+pub(crate) const CENTER: Tap = Tap { index: 0, dy: 0, dx: 0 };
