@@ -20,6 +20,8 @@
 //! # Ok::<(), synthct_nn::NnError>(())
 //! ```
 
+#[cfg(any(feature = "cuda", test))]
+mod cuda;
 mod error;
 mod kernels;
 mod layers;

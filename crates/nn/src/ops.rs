@@ -5,10 +5,12 @@
 //! costs none.
 
 mod conv;
+mod cuda_math;
 mod norm;
 mod tensor;
 
 pub use conv::{conv2d, conv2d_pair};
+pub use cuda_math::CudaMath;
 pub use norm::{BatchNorm, BatchNormOptions, batch_norm, channel_moments};
 
 pub use crate::kernels::norm::{Activation, ChannelMoments};
