@@ -1,5 +1,6 @@
 //! The project runner: `cargo xtask demo`, `cargo xtask test` and what keeps the house in order.
 
+mod cuda_check;
 mod layers;
 mod process;
 mod tidy;
@@ -36,6 +37,8 @@ enum Command {
     },
     /// Everything a change must pass: format, lints, docs, tidy, tests, quick demo
     Ci,
+    /// Lint the CUDA path; needs neither a GPU nor NVIDIA's software
+    CheckCuda,
     /// Check the layers, the dependencies and the documents against the code
     Tidy {
         /// Rewrite the generated tables instead of only comparing them
@@ -61,6 +64,7 @@ fn main() -> Result<()> {
         Command::Demo { quick, out } => demo(quick, &out),
         Command::Test { arguments } => test(&arguments),
         Command::Ci => ci(),
+        Command::CheckCuda => cuda_check::run(),
         Command::Tidy { write } => tidy::run(write),
         Command::Bench { arguments } => on_packages("bench", &arguments),
         Command::Publish { dry_run } => {

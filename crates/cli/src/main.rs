@@ -1,6 +1,7 @@
 //! The `sct` command: arguments, logs, progress bars and exit codes around the library `sct`.
 
 mod commands;
+mod device;
 mod failure;
 mod progress;
 

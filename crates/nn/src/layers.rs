@@ -2,6 +2,7 @@
 
 use candle_core::{Tensor, Var};
 
+use crate::ops::CudaMath;
 use crate::random::NamedRng;
 use crate::store::{Init, ParameterStore};
 use crate::{NnError, ops};
@@ -32,6 +33,7 @@ impl Mode {
 pub(crate) struct Conv {
     pub(crate) weight: Var,
     pub(crate) bias: Option<Var>,
+    math: CudaMath,
 }
 
 impl Conv {
@@ -49,12 +51,12 @@ impl Conv {
         let weight = store.parameter(&format!("{name}.weight"), &shape, init)?;
         let bias =
             with_bias.then(|| store.parameter(&format!("{name}.bias"), &[outputs], init)).transpose()?;
-        Ok(Self { weight, bias })
+        Ok(Self { weight, bias, math: store.cuda_math() })
     }
 
     pub(crate) fn forward(&self, x: &Tensor, dilation: usize, mode: Mode) -> Result<Tensor, NnError> {
         let bias = self.bias.as_ref().map(|bias| mode.tensor(bias));
-        Ok(ops::conv2d(x, &mode.tensor(&self.weight), bias.as_ref(), dilation)?)
+        Ok(ops::conv2d_with(x, &mode.tensor(&self.weight), bias.as_ref(), dilation, self.math)?)
     }
 
     /// This and another convolution of the same input, one after the other in the channels; biases are ignored.
@@ -65,7 +67,12 @@ impl Conv {
         dilation: usize,
         mode: Mode,
     ) -> Result<Tensor, NnError> {
-        Ok(ops::conv2d_pair(x, &mode.tensor(&self.weight), &mode.tensor(&other.weight), dilation)?)
+        let [first, second] = [self, other].map(|conv| mode.tensor(&conv.weight));
+        if x.device().is_cuda() {
+            let convolve = |weight| ops::conv2d_with(x, weight, None, dilation, self.math);
+            return Ok(Tensor::cat(&[convolve(&first)?, convolve(&second)?], 1)?);
+        }
+        Ok(ops::conv2d_pair(x, &first, &second, dilation)?)
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! The operations exist because candle 0.11 convolves on the CPU by way of a column matrix, an order of magnitude
 //! slower than the processor can.
-//! What is not here: volumes (tensors only), losses, optimizers, files, and devices other than the CPU.
+//! What is not here: volumes (tensors only), losses, optimizers, files, and devices other than the CPU and NVIDIA
+//! GPUs; these need a build with the feature `cudnn`, and with it CUDA and cuDNN 9.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -20,6 +21,8 @@
 //! # Ok::<(), synthct_nn::NnError>(())
 //! ```
 
+#[cfg(any(feature = "cuda", test))]
+mod cuda;
 mod error;
 mod fused;
 mod kernels;

@@ -1,6 +1,6 @@
 //! Vectors of `f32` for the widest instruction set this processor has, chosen at run time.
 //!
-//! This is the only module of the workspace that may use `unsafe`. It is sound for two reasons that can be
+//! This is the only module of the workspace that may use `unsafe` on the CPU. It is sound for two reasons that can be
 //! checked here alone:
 //!
 //! 1. A value of [`Avx512`] or [`Avx2`] is the proof that the processor has those instructions: the types have a

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::NnError;
+use crate::ops::CudaMath;
 use crate::random::NamedRng;
 
 /// How a parameter starts.
@@ -32,6 +33,7 @@ pub enum Init {
 pub struct ParameterStore {
     seed: u64,
     device: Device,
+    cuda_math: CudaMath,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -44,7 +46,18 @@ struct Entry {
 impl ParameterStore {
     /// An empty store on `device`, whose parameters will start from `seed`.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { seed, device: device.clone(), entries: BTreeMap::new() }
+        Self { seed, device: device.clone(), cuda_math: CudaMath::Full, entries: BTreeMap::new() }
+    }
+
+    /// With this arithmetic for the convolutions of networks that are built on the store, where it is on a GPU.
+    pub fn with_cuda_math(mut self, math: CudaMath) -> Self {
+        self.cuda_math = math;
+        self
+    }
+
+    /// How networks on this store convolve on a GPU.
+    pub fn cuda_math(&self) -> CudaMath {
+        self.cuda_math
     }
 
     /// Adds a parameter that training changes.

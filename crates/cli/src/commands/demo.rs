@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use sct::pipeline::{DemoConfig, demo};
 
-use super::train::DeviceName;
+use crate::device::DeviceName;
 use crate::progress::{StageBars, Ui};
 
 /// Run the main job end to end on phantoms: cohort, training, prediction, figures, report
@@ -30,8 +30,9 @@ pub(crate) struct Arguments {
 #[expect(clippy::print_stdout, reason = "where the report is, is the command's output")]
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let config = if arguments.quick { DemoConfig::quick() } else { DemoConfig::full() };
+    let device = arguments.device.device(ui)?;
     let mut bars = StageBars::new(ui);
-    let outcome = demo(&config, &arguments.out, &arguments.device.device(), &mut bars)?;
+    let outcome = demo(&config, &arguments.out, &device, &mut bars)?;
     drop(bars);
     print!("{}", outcome.table());
     println!("report   {}\nnumbers  {}", outcome.report.display(), outcome.summary.display());

@@ -10,7 +10,7 @@ use sct::model::{ModelPackage, PredictOptions, predict};
 use sct::pipeline::Observer as _;
 
 use super::make_parent;
-use super::train::DeviceName;
+use crate::device::DeviceName;
 use crate::progress::{StageBars, Ui};
 
 /// Make a synthetic CT from an MR with a trained model
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
-    let device = arguments.device.device();
+    let device = arguments.device.device(ui)?;
     let package = ModelPackage::load(&arguments.model)?;
     let options = ReadOptions { series_uid: arguments.series.clone(), ..ReadOptions::default() };
     let read =

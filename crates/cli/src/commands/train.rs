@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
-use sct::Device;
+use clap::Args;
 use sct::model::{
     Architecture, CaseIdentity, RunMode, RunRecord, TrainConfig, TrainOutcome, read_run, train,
 };
 use sct::pipeline::{Observer as _, find_cases, load_case, split_for_validation};
 
+use crate::device::DeviceName;
 use crate::progress::{StageBars, Ui};
 
 /// Train a model on a cohort of aligned MR/CT pairs
@@ -65,24 +65,8 @@ pub(crate) struct Arguments {
     device: DeviceName,
 }
 
-/// Where networks can run in this build.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum DeviceName {
-    /// The best there is: in this version the CPU
-    Auto,
-    /// The CPU
-    Cpu,
-}
-
-impl DeviceName {
-    pub(crate) const fn device(self) -> Device {
-        match self {
-            Self::Auto | Self::Cpu => Device::Cpu,
-        }
-    }
-}
-
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
+    let device = arguments.device.device(ui)?;
     // What is not said again when resuming is as it was.
     let record = if arguments.resume { Some(read_run(&arguments.out)?) } else { None };
     let config = configuration(arguments, record.as_ref())?;
@@ -121,8 +105,7 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     }
     bars.stage("training", None);
     let mode = if arguments.resume { RunMode::Resume } else { RunMode::New };
-    let outcome =
-        train(&training, &validation, &config, &arguments.out, mode, &arguments.device.device(), &mut bars)?;
+    let outcome = train(&training, &validation, &config, &arguments.out, mode, &device, &mut bars)?;
     drop(bars);
     if outcome == TrainOutcome::Stopped {
         bail!("stopped; go on with `--resume`");

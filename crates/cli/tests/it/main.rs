@@ -147,6 +147,14 @@ fn failures_name_the_file_and_the_way_out() -> Result<()> {
     let (code, said) = fail(&["train", "--data", text(folder.path()), "--preset", "3tn", "--out", "run"])?;
     assert_eq!(code, Some(1));
     assert!(said.contains("no subject"), "{said}");
+
+    if !cfg!(feature = "cudnn") {
+        let on_gpu =
+            ["predict", "--model", "run", "--input", "mr.nii", "--out", "sct.nii", "--device", "cuda"];
+        let (code, said) = fail(&on_gpu)?;
+        assert_eq!(code, Some(1));
+        assert!(said.contains("--features cudnn"), "{said}");
+    }
     Ok(())
 }
 

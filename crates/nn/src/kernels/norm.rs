@@ -30,6 +30,14 @@ pub struct ChannelMoments {
     pub variance: f64,
 }
 
+impl ChannelMoments {
+    /// From the sums of x − p and (x − p)² over `count` values, p the `pivot`.
+    pub(crate) fn from_sums(pivot: f64, [sum, squares]: [f64; 2], count: f64) -> Self {
+        let shift = sum / count;
+        Self { mean: pivot + shift, variance: (squares / count - shift * shift).max(0.0) }
+    }
+}
+
 /// What normalizes one channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChannelScale {
@@ -72,14 +80,13 @@ pub(crate) fn channel_moments(level: Level, x: &[f32], extent: Extent) -> Vec<Ch
         .map(|channel| {
             // Deviations from a value of the channel itself, so that a large mean does not drown the variance.
             let pivot = f64::from(x[extent.plane_of(0, channel).start]);
-            let [mut sum, mut squares] = [0.0; 2];
+            let mut sums = [0.0; 2];
             for image in 0..extent.images {
                 let [s, q] = dispatch(level, MomentKernel { x: &x[extent.plane_of(image, channel)], pivot });
-                sum += s;
-                squares += q;
+                sums[0] += s;
+                sums[1] += q;
             }
-            let shift = sum / count;
-            ChannelMoments { mean: pivot + shift, variance: (squares / count - shift * shift).max(0.0) }
+            ChannelMoments::from_sums(pivot, sums, count)
         })
         .collect()
 }

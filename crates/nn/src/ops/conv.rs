@@ -1,8 +1,13 @@
 //! Convolution as a candle operation.
 
+#[cfg(feature = "cudnn")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 
+use super::CudaMath;
 use super::tensor::{image_shape, slice, with_slices};
+#[cfg(feature = "cudnn")]
+use crate::cuda;
 use crate::kernels::conv::{Output, PackedWeights, Start, convolve};
 use crate::kernels::planes::PaddedPlanes;
 use crate::kernels::taps::{margin, taps};
@@ -17,10 +22,28 @@ use crate::simd::Level;
 /// `x` `[N, I, H, W]`, `weight` `[O, I, U, V]` with odd U and V, `bias` `[O]`; the result is `[N, O, H, W]`.
 ///
 /// # Errors
-/// Shapes that do not fit, an even kernel, a dilation of zero, a tensor that is not `f32` on the CPU.
+/// Shapes that do not fit, an even kernel, a dilation of zero, a tensor that is not `f32`, a GPU in a build without
+/// the feature `cudnn`.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, dilation: usize) -> Result<Tensor> {
+    conv2d_with(x, weight, bias, dilation, CudaMath::Full)
+}
+
+/// [`conv2d`], on a GPU with the factors rounded as `math` says.
+///
+/// # Errors
+/// As [`conv2d`].
+pub fn conv2d_with(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    dilation: usize,
+    math: CudaMath,
+) -> Result<Tensor> {
+    if x.device().is_cuda() && !cfg!(feature = "cudnn") {
+        bail!("conv2d: convolution on a GPU needs a build with the feature `cudnn`");
+    }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    let op = Conv2d { dilation, level: Level::best() };
+    let op = Conv2d { dilation, math, level: Level::best() };
     match bias {
         Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
         None => x.apply_op2(&weight, op),
@@ -36,7 +59,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, dilation: usiz
 /// `x` `[N, I, H, W]`, `first` `[O₁, I, U₁, V₁]`, `second` `[O₂, I, U₂, V₂]`; the result is `[N, O₁ + O₂, H, W]`.
 ///
 /// # Errors
-/// As [`conv2d`].
+/// As [`conv2d`]; it runs on the CPU only.
 pub fn conv2d_pair(x: &Tensor, first: &Tensor, second: &Tensor, dilation: usize) -> Result<Tensor> {
     let op = Conv2dPair { dilation, level: Level::best() };
     x.contiguous()?.apply_op3(&first.contiguous()?, &second.contiguous()?, op)
@@ -44,6 +67,8 @@ pub fn conv2d_pair(x: &Tensor, first: &Tensor, second: &Tensor, dilation: usize)
 
 struct Conv2d {
     dilation: usize,
+    #[cfg_attr(not(feature = "cudnn"), expect(dead_code, reason = "the CPU has one way to multiply"))]
+    math: CudaMath,
     level: Level,
 }
 
@@ -76,6 +101,18 @@ impl Filter {
             bail!("conv2d: the dilation must be at least 1");
         }
         Ok(Self { outputs, inputs, kernel: [height, width], dilation })
+    }
+
+    /// The same for cuDNN.
+    #[cfg(feature = "cudnn")]
+    fn geometry(&self, input: [usize; 4]) -> cuda::geometry::ConvGeometry {
+        cuda::geometry::ConvGeometry {
+            input,
+            weight: [self.outputs, self.inputs, self.kernel[0], self.kernel[1]],
+            stride: [1, 1],
+            padding: self.kernel.map(|size| size / 2 * self.dilation),
+            dilation: [self.dilation; 2],
+        }
     }
 
     fn taps(&self, input: [usize; 4], reflected: bool) -> Vec<crate::kernels::taps::Tap> {
@@ -154,10 +191,26 @@ impl Conv2d {
         Ok((CpuStorage::F32(output), Shape::from((n, filter.outputs, h, w))))
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_forward(
+        &self,
+        x: cuda::tensor::Argument,
+        weight: cuda::tensor::Argument,
+        bias: Option<cuda::tensor::Argument>,
+    ) -> Result<(CudaStorage, Shape)> {
+        let shape = image_shape("conv2d", x.1)?;
+        let geometry = Filter::new(weight.1, self.dilation, shape)?.geometry(shape);
+        cuda::conv::forward(geometry, self.math, x, weight, bias)
+    }
+
     fn backward(&self, x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Tensor)> {
         let gradient = gradient.contiguous()?;
         let shape = image_shape("conv2d", x.layout())?;
         let filter = Filter::new(weight.layout(), self.dilation, shape)?;
+        #[cfg(feature = "cudnn")]
+        if x.device().is_cuda() {
+            return cuda::conv::gradients(filter.geometry(shape), self.math, x, weight, &gradient);
+        }
         let gradient_shape = [shape[0], filter.outputs, shape[2], shape[3]];
         let margin = filter.margin(shape);
         with_slices([x, weight, &gradient], |[x_values, weight, gradient]| {
@@ -190,6 +243,17 @@ impl CustomOp2 for Conv2d {
         self.forward((s1, l1), (s2, l2), None)
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda_forward((s1, l1), (s2, l2), None)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -219,6 +283,19 @@ impl CustomOp3 for Conv2d {
         self.forward((s1, l1), (s2, l2), Some((s3, l3)))
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda_forward((s1, l1), (s2, l2), Some((s3, l3)))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -229,6 +306,10 @@ impl CustomOp3 for Conv2d {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         let (x, weight) = self.backward(x, weight, &grad)?;
+        #[cfg(feature = "cudnn")]
+        if grad.device().is_cuda() {
+            return Ok((x, Some(weight), Some(cuda::conv::bias_gradient(&grad)?)));
+        }
         let (images, channels, height, width) = grad.dims4()?;
         let bias = with_slices([&grad], |[grad]| {
             let plane = height * width;

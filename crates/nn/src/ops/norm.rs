@@ -1,8 +1,12 @@
 //! Batch normalization with activation and spatial dropout as one candle operation.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::tensor::{image_shape, slice, with_slices};
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::kernels::norm::{
     Activation, ChannelMoments, ChannelScale, Extent, channel_moments as moments_of, normalize,
     normalize_gradients,
@@ -37,6 +41,10 @@ pub enum BatchNorm<'a> {
 pub fn channel_moments(x: &Tensor) -> Result<Vec<ChannelMoments>> {
     let x = x.contiguous()?;
     let extent = extent(x.layout())?;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::norm::channel_moments(&x);
+    }
     with_slices([&x], |[x]| Ok(moments_of(Level::best(), x, extent)))
 }
 
@@ -91,8 +99,9 @@ fn extent(layout: &Layout) -> Result<Extent> {
 }
 
 impl BatchNormOp {
-    fn scales(&self, extent: Extent, gain: &[f32], bias: &[f32]) -> Result<Vec<ChannelScale>> {
-        let lengths = [self.moments.len(), gain.len(), bias.len()];
+    /// Fails unless every channel has a gain and a bias, and every plane a dropout factor, if there are any.
+    fn check(&self, extent: Extent, gains: usize, biases: usize) -> Result<()> {
+        let lengths = [self.moments.len(), gains, biases];
         if lengths != [extent.channels; 3] {
             bail!(
                 "batch_norm: {} channels, but moments, gain and bias have {lengths:?} values",
@@ -109,6 +118,22 @@ impl BatchNormOp {
                 extent.channels
             );
         }
+        Ok(())
+    }
+
+    /// The same for a GPU.
+    #[cfg(feature = "cuda")]
+    fn normalization(&self) -> cuda::norm::Normalization<'_> {
+        cuda::norm::Normalization {
+            moments: &self.moments,
+            batch_statistics: self.batch_statistics,
+            activation: self.activation,
+            dropout: self.dropout.as_deref(),
+        }
+    }
+
+    fn scales(&self, extent: Extent, gain: &[f32], bias: &[f32]) -> Result<Vec<ChannelScale>> {
+        self.check(extent, gain.len(), bias.len())?;
         Ok(self
             .moments
             .iter()
@@ -139,6 +164,20 @@ impl CustomOp3 for BatchNormOp {
         Ok((CpuStorage::F32(out), l1.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.check(extent(l1)?, l2.shape().elem_count(), l3.shape().elem_count())?;
+        cuda::norm::forward(self.normalization(), (s1, l1), (s2, l2), (s3, l3))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -149,6 +188,11 @@ impl CustomOp3 for BatchNormOp {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         let extent = extent(x.layout())?;
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [x, gain, bias] = cuda::norm::gradients(self.normalization(), x, gain, bias, res, &grad)?;
+            return Ok((Some(x), Some(gain), Some(bias)));
+        }
         let gradients = with_slices([x, gain, bias, res, &grad], |[x, gain, bias, out, grad]| {
             let scales = self.scales(extent, gain, bias)?;
             Ok(normalize_gradients(

@@ -19,7 +19,7 @@ pub(crate) fn with_slices<const N: usize, T>(
     let mut slices: [&[f32]; N] = [&[]; N];
     for (slot, (storage, layout)) in slices.iter_mut().zip(&guards) {
         let Storage::Cpu(storage) = &**storage else {
-            bail!("the convolution engine runs on the CPU; move the tensors there");
+            bail!("the arguments of an operation must be on one device, and of a kind it runs on");
         };
         *slot = slice(storage, layout)?;
     }
