@@ -17,10 +17,16 @@
 )]
 
 pub(crate) mod conv;
+pub(crate) mod convolution;
+mod correlate;
 pub(crate) mod norm;
+mod phases;
 pub(crate) mod planes;
+mod scratch;
+mod tap_gradient;
 pub(crate) mod taps;
 pub(crate) mod weight_gradient;
+pub(crate) mod window;
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,7 @@ impl Mode {
 pub(crate) struct Conv {
     weight: Var,
     bias: Option<Var>,
+    kernel_size: usize,
 }
 
 impl Conv {
@@ -49,12 +50,13 @@ impl Conv {
         let weight = store.parameter(&format!("{name}.weight"), &shape, init)?;
         let bias =
             with_bias.then(|| store.parameter(&format!("{name}.bias"), &[outputs], init)).transpose()?;
-        Ok(Self { weight, bias })
+        Ok(Self { weight, bias, kernel_size })
     }
 
     pub(crate) fn forward(&self, x: &Tensor, dilation: usize, mode: Mode) -> Result<Tensor, NnError> {
         let bias = self.bias.as_ref().map(|bias| mode.tensor(bias));
-        Ok(ops::conv2d(x, &mode.tensor(&self.weight), bias.as_ref(), dilation)?)
+        let options = ops::Conv2dOptions::same(self.kernel_size, dilation);
+        Ok(ops::conv2d(x, &mode.tensor(&self.weight), bias.as_ref(), &options)?)
     }
 
     /// This and another convolution of the same input, one after the other in the channels; biases are ignored.

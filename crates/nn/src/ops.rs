@@ -5,10 +5,14 @@
 //! costs none.
 
 mod conv;
+mod convolution;
 mod norm;
 mod tensor;
 
-pub use conv::{conv2d, conv2d_pair};
+pub use conv::conv2d_pair;
+pub use convolution::{
+    Conv2dOptions, Conv3dOptions, ConvTranspose2dOptions, conv_transpose2d, conv2d, conv3d,
+};
 pub use norm::{BatchNorm, BatchNormOptions, batch_norm, channel_moments};
 
 pub use crate::kernels::norm::{Activation, ChannelMoments};

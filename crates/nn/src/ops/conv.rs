@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 
+use super::convolution::{Conv2dOptions, bias_gradient};
 use super::tensor::{image_shape, slice, with_slices};
 use crate::kernels::conv::{Output, PackedWeights, Start, convolve};
 use crate::kernels::planes::PaddedPlanes;
@@ -9,16 +10,30 @@ use crate::kernels::taps::{margin, taps};
 use crate::kernels::weight_gradient::weight_gradient;
 use crate::simd::Level;
 
-/// 2-D convolution (cross-correlation, as in PyTorch) with stride 1 and "same" padding by zeros.
-///
-/// out\[n, o, y, x\] = b\[o\] + Σ w\[o, i, u, v\] · x\[n, i, y + (u − ⌊U/2⌋)·d, x + (v − ⌊V/2⌋)·d\], d the dilation.
+/// True if a convolution has stride 1 and keeps the image's size around an odd kernel, as [`conv2d_same`] does.
+pub(super) fn is_same(weight: &Tensor, options: &Conv2dOptions) -> bool {
+    let Conv2dOptions { stride, padding, dilation } = *options;
+    let Ok((_, _, height, width)) = weight.dims4() else {
+        return false;
+    };
+    let centred =
+        [height, width].map(|size| (size % 2 == 1).then(|| dilation[0].checked_mul(size / 2)).flatten());
+    stride == [1; 2] && dilation[0] == dilation[1] && centred == padding.map(Some)
+}
+
+/// 2-D convolution with stride 1 and "same" padding by zeros, for wide images of few channels.
 ///
 /// # Shapes
 /// `x` `[N, I, H, W]`, `weight` `[O, I, U, V]` with odd U and V, `bias` `[O]`; the result is `[N, O, H, W]`.
 ///
 /// # Errors
-/// Shapes that do not fit, an even kernel, a dilation of zero, a tensor that is not `f32` on the CPU.
-pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, dilation: usize) -> Result<Tensor> {
+/// As [`conv2d`](super::conv2d); an even kernel.
+pub(super) fn conv2d_same(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    dilation: usize,
+) -> Result<Tensor> {
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let op = Conv2d { dilation, level: Level::best() };
     match bias {
@@ -36,7 +51,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, dilation: usiz
 /// `x` `[N, I, H, W]`, `first` `[O₁, I, U₁, V₁]`, `second` `[O₂, I, U₂, V₂]`; the result is `[N, O₁ + O₂, H, W]`.
 ///
 /// # Errors
-/// As [`conv2d`].
+/// As [`conv2d`](super::conv2d).
 pub fn conv2d_pair(x: &Tensor, first: &Tensor, second: &Tensor, dilation: usize) -> Result<Tensor> {
     let op = Conv2dPair { dilation, level: Level::best() };
     x.contiguous()?.apply_op3(&first.contiguous()?, &second.contiguous()?, op)
@@ -154,12 +169,18 @@ impl Conv2d {
         Ok((CpuStorage::F32(output), Shape::from((n, filter.outputs, h, w))))
     }
 
-    fn backward(&self, x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Tensor)> {
+    fn backward(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
         let shape = image_shape("conv2d", x.layout())?;
         let filter = Filter::new(weight.layout(), self.dilation, shape)?;
         let gradient_shape = [shape[0], filter.outputs, shape[2], shape[3]];
         let margin = filter.margin(shape);
+        let weight_tracked = weight.track_op();
         with_slices([x, weight, &gradient], |[x_values, weight, gradient]| {
             let gradient = PaddedPlanes::new(gradient, gradient_shape, margin);
             let gradient_x = if x.track_op() {
@@ -169,8 +190,13 @@ impl Conv2d {
             } else {
                 None
             };
-            let x = PaddedPlanes::new(x_values, shape, margin);
-            Ok((gradient_x, filter.weight_gradient(self.level, &x, &gradient, 0)?))
+            let gradient_weight = if weight_tracked {
+                let x = PaddedPlanes::new(x_values, shape, margin);
+                Some(filter.weight_gradient(self.level, &x, &gradient, 0)?)
+            } else {
+                None
+            };
+            Ok((gradient_x, gradient_weight))
         })
     }
 }
@@ -197,8 +223,7 @@ impl CustomOp2 for Conv2d {
         _res: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (x, weight) = self.backward(x, weight, grad)?;
-        Ok((x, Some(weight)))
+        self.backward(x, weight, grad)
     }
 }
 
@@ -223,39 +248,15 @@ impl CustomOp3 for Conv2d {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _bias: &Tensor,
+        bias: &Tensor,
         _res: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         let (x, weight) = self.backward(x, weight, &grad)?;
-        let (images, channels, height, width) = grad.dims4()?;
-        let bias = with_slices([&grad], |[grad]| {
-            let plane = height * width;
-            let bias: Vec<f32> = (0..channels)
-                .map(|channel| {
-                    let sum: f64 = (0..images)
-                        .map(|image| plane_sum(&grad[(image * channels + channel) * plane..][..plane]))
-                        .sum();
-                    sum as f32
-                })
-                .collect();
-            Tensor::from_vec(bias, channels, &Device::Cpu)
-        })?;
-        Ok((x, Some(weight), Some(bias)))
+        let bias = if bias.track_op() { Some(bias_gradient(&grad)?) } else { None };
+        Ok((x, weight, bias))
     }
-}
-
-/// The sum of a plane with a fixed number of running sums.
-fn plane_sum(values: &[f32]) -> f64 {
-    let mut sums = [0.0f64; 16];
-    let (chunks, rest) = values.as_chunks::<16>();
-    for chunk in chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(*value);
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|value| f64::from(*value)).sum::<f64>()
 }
 
 impl CustomOp3 for Conv2dPair {

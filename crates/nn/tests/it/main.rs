@@ -1,7 +1,9 @@
 //! The engine and the network against closed forms, finite differences, candle and PyTorch.
 
+mod conformance;
 mod conv;
 mod golden;
+mod naive;
 mod norm;
 mod roi_net;
 mod support;
