@@ -6,13 +6,17 @@
 
 mod conv;
 mod convolution;
+mod max_pool;
 mod norm;
+mod resample;
 mod tensor;
 
 pub use conv::conv2d_pair;
 pub use convolution::{
     Conv2dOptions, Conv3dOptions, ConvTranspose2dOptions, conv_transpose2d, conv2d, conv3d,
 };
+pub use max_pool::max_pool2d;
 pub use norm::{BatchNorm, BatchNormOptions, batch_norm, channel_moments};
+pub use resample::{avg_pool2d, upsample_bilinear2d, upsample_nearest2d};
 
 pub use crate::kernels::norm::{Activation, ChannelMoments};

@@ -229,12 +229,21 @@ pub(crate) fn gather<S: Simd>(
     let mut plane = 0;
     for row in 0..rows.len() {
         let from = plane + offsets[tap];
-        for run in runs {
-            let mut done = 0;
-            while done < run.len {
-                let vector = simd.load(planes, from + run.source + done);
-                simd.store(vector, panel, row * pitch + run.target + done);
-                done += S::LANES;
+        if let [Run { source, target, len }] = *runs
+            && len == 2 * S::LANES
+        {
+            let first = simd.load(planes, from + source);
+            let second = simd.load(planes, from + source + S::LANES);
+            simd.store(first, panel, row * pitch + target);
+            simd.store(second, panel, row * pitch + target + S::LANES);
+        } else {
+            for run in runs {
+                let mut done = 0;
+                while done < run.len {
+                    let vector = simd.load(planes, from + run.source + done);
+                    simd.store(vector, panel, row * pitch + run.target + done);
+                    done += S::LANES;
+                }
             }
         }
         tap += 1;

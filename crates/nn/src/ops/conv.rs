@@ -10,12 +10,18 @@ use crate::kernels::taps::{margin, taps};
 use crate::kernels::weight_gradient::weight_gradient;
 use crate::simd::Level;
 
+/// Channels up to which the direct kernels are the faster ones.
+const MAX_DIRECT_CHANNELS: usize = 64;
+
 /// True if a convolution has stride 1 and keeps the image's size around an odd kernel, as [`conv2d_same`] does.
 pub(super) fn is_same(weight: &Tensor, options: &Conv2dOptions) -> bool {
     let Conv2dOptions { stride, padding, dilation } = *options;
-    let Ok((_, _, height, width)) = weight.dims4() else {
+    let Ok((outputs, inputs, height, width)) = weight.dims4() else {
         return false;
     };
+    if inputs.min(outputs) > MAX_DIRECT_CHANNELS {
+        return false;
+    }
     let centred =
         [height, width].map(|size| (size % 2 == 1).then(|| dilation[0].checked_mul(size / 2)).flatten());
     stride == [1; 2] && dilation[0] == dilation[1] && centred == padding.map(Some)
