@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use synthct_nn::ops::conv2d;
+use synthct_nn::ops::{Conv2dOptions, conv2d};
 
 /// Name, images, channels in, channels out, height, width, kernel, dilation.
 const CASES: [(&str, [usize; 7]); 4] = [
@@ -27,15 +27,16 @@ fn convolution(criterion: &mut Criterion) {
         };
         let x = values([images, inputs, height, width]);
         let weight = values([outputs, inputs, kernel, kernel]);
+        let options = Conv2dOptions::same(kernel, dilation);
         let operations = 2 * images * inputs * outputs * height * width * kernel * kernel;
         group.throughput(Throughput::Elements(operations as u64));
         group.bench_function(BenchmarkId::new("forward", name), |bench| {
-            bench.iter(|| black_box(conv2d(&x, &weight, None, dilation).expect("the shapes fit")));
+            bench.iter(|| black_box(conv2d(&x, &weight, None, &options).expect("the shapes fit")));
         });
         let weight = Var::from_tensor(&weight).expect("the tensor can be copied");
         let var = Var::from_tensor(&x).expect("the tensor can be copied");
         for (part, input) in [("backward_weight", &x), ("backward", var.as_tensor())] {
-            let out = conv2d(input, weight.as_tensor(), None, dilation).expect("the shapes fit");
+            let out = conv2d(input, weight.as_tensor(), None, &options).expect("the shapes fit");
             group.bench_function(BenchmarkId::new(part, name), |bench| {
                 bench.iter(|| black_box(out.backward().expect("the operation has a gradient")));
             });

@@ -18,13 +18,19 @@
 
 pub(crate) mod canvas;
 pub(crate) mod conv;
+pub(crate) mod convolution;
+mod correlate;
 pub(crate) mod element;
 pub(crate) mod norm;
+mod phases;
 pub(crate) mod planes;
 pub(crate) mod pool;
+mod scratch;
+mod tap_gradient;
 pub(crate) mod taps;
 pub(crate) mod tile;
 pub(crate) mod weight_gradient;
+pub(crate) mod window;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,6 @@
 
 use candle_core::{Tensor, Var};
 
-use crate::ops::CudaMath;
 use crate::random::NamedRng;
 use crate::store::{Init, ParameterStore};
 use crate::{NnError, ops};
@@ -33,7 +32,7 @@ impl Mode {
 pub(crate) struct Conv {
     pub(crate) weight: Var,
     pub(crate) bias: Option<Var>,
-    math: CudaMath,
+    kernel_size: usize,
 }
 
 impl Conv {
@@ -51,28 +50,13 @@ impl Conv {
         let weight = store.parameter(&format!("{name}.weight"), &shape, init)?;
         let bias =
             with_bias.then(|| store.parameter(&format!("{name}.bias"), &[outputs], init)).transpose()?;
-        Ok(Self { weight, bias, math: store.cuda_math() })
+        Ok(Self { weight, bias, kernel_size })
     }
 
     pub(crate) fn forward(&self, x: &Tensor, dilation: usize, mode: Mode) -> Result<Tensor, NnError> {
         let bias = self.bias.as_ref().map(|bias| mode.tensor(bias));
-        Ok(ops::conv2d_with(x, &mode.tensor(&self.weight), bias.as_ref(), dilation, self.math)?)
-    }
-
-    /// This and another convolution of the same input, one after the other in the channels; biases are ignored.
-    pub(crate) fn forward_pair(
-        &self,
-        other: &Self,
-        x: &Tensor,
-        dilation: usize,
-        mode: Mode,
-    ) -> Result<Tensor, NnError> {
-        let [first, second] = [self, other].map(|conv| mode.tensor(&conv.weight));
-        if x.device().is_cuda() {
-            let convolve = |weight| ops::conv2d_with(x, weight, None, dilation, self.math);
-            return Ok(Tensor::cat(&[convolve(&first)?, convolve(&second)?], 1)?);
-        }
-        Ok(ops::conv2d_pair(x, &first, &second, dilation)?)
+        let options = ops::Conv2dOptions::same(self.kernel_size, dilation);
+        Ok(ops::conv2d(x, &mode.tensor(&self.weight), bias.as_ref(), &options)?)
     }
 }
 

@@ -5,12 +5,19 @@
 //! costs none.
 
 mod conv;
+mod convolution;
 mod cuda_math;
+mod max_pool;
 mod norm;
+mod resample;
 pub(crate) mod tensor;
 
-pub use conv::{conv2d, conv2d_pair, conv2d_with};
+pub use convolution::{
+    Conv2dOptions, Conv3dOptions, ConvTranspose2dOptions, conv_transpose2d, conv2d, conv3d,
+};
 pub use cuda_math::CudaMath;
+pub use max_pool::max_pool2d;
 pub use norm::{BatchNorm, BatchNormOptions, batch_norm, channel_moments};
+pub use resample::{avg_pool2d, upsample_bilinear2d, upsample_nearest2d};
 
 pub use crate::kernels::norm::{Activation, ChannelMoments};

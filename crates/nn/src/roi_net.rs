@@ -300,7 +300,8 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
-        let both = self.conv5.forward_pair(&self.conv3, x, self.dilation, mode)?;
+        let branch = |conv: &Conv| conv.forward(x, self.dilation, mode);
+        let both = Tensor::cat(&[branch(&self.conv5)?, branch(&self.conv3)?], 1)?;
         let dropout = SpatialDropout { name: &self.name, rate: self.dropout };
         let both = norm_activation(&[&self.bn5, &self.bn3], &both, Activation::Elu, Some(dropout), mode)?;
         self.conv1.forward(&both, 1, mode)

@@ -112,6 +112,14 @@ impl Level {
         self == Self::Portable
     }
 
+    /// Floats in a vector at this level.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Self::Portable | Self::Avx2 => 8,
+            Self::Avx512 | Self::Avx512Bf16 => 16,
+        }
+    }
+
     /// Vector registers at this level.
     pub(crate) fn registers(self) -> usize {
         match self {

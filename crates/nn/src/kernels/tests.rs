@@ -1,9 +1,11 @@
 //! The kernels against naive twins, at every instruction set the processor has.
 
 use super::conv::{Output, PackedWeights, Start, convolve};
+use super::convolution::Convolution;
 use super::planes::PaddedPlanes;
 use super::taps::{margin, taps};
 use super::weight_gradient::weight_gradient;
+use super::window::ConvShape;
 use crate::simd::Level;
 
 /// Images, input channels, output channels, height, width, kernel height, kernel width, dilation.
@@ -171,4 +173,44 @@ fn vector_widths_give_the_same_bits() {
         out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     });
     assert_eq!(narrow, wide);
+}
+
+/// Every level agrees with the portable one on strided, dilated and transposed convolution.
+#[test]
+fn levels_agree_on_any_window() {
+    let shapes = [
+        ([1, 4, 4], [1, 2, 2], [0, 1, 1], [1, 1, 1], [1, 18, 37]),
+        ([1, 3, 2], [1, 1, 3], [0, 2, 1], [1, 2, 1], [1, 9, 8]),
+        ([2, 3, 3], [2, 1, 1], [1, 1, 1], [1, 1, 2], [5, 6, 7]),
+    ];
+    for (kernel, stride, padding, dilation, input) in shapes {
+        let shape = ConvShape { kernel, stride, padding, dilation };
+        let output = shape.output(input).expect("the kernel fits");
+        let (images, inputs, outputs) = (2, 19, 37);
+        let [input_len, output_len] = [input, output].map(|size| images * size.iter().product::<usize>());
+        let x = values(inputs * input_len, 7);
+        let y = values(outputs * output_len, 8);
+        let weight = values(outputs * inputs * kernel.iter().product::<usize>(), 9);
+        let bias = values(outputs, 10);
+        let results = |level| {
+            let convolution = Convolution { level, shape, images, inputs, outputs, input, output };
+            [
+                convolution.forward(&x, &weight, Some(&bias)),
+                convolution.transposed(&y, &weight, None),
+                convolution.weight_gradient(&x, &y),
+            ]
+        };
+        let expected = results(Level::Portable);
+        for level in [Level::Avx2, Level::Avx512].into_iter().filter(|level| level.is_supported()) {
+            for (what, (found, expected)) in results(level).iter().zip(&expected).enumerate() {
+                let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!(
+                        (found - expected).abs() <= 2e-6 * largest,
+                        "{level:?}, {shape:?}, result {what}: {found} for {expected}"
+                    );
+                }
+            }
+        }
+    }
 }

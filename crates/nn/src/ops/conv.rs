@@ -1,78 +1,54 @@
 //! Convolution as a candle operation.
 
-#[cfg(feature = "cudnn")]
-use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 
-use super::CudaMath;
+use super::convolution::{Conv2dOptions, bias_gradient};
 use super::tensor::{image_shape, slice, with_slices};
-#[cfg(feature = "cudnn")]
-use crate::cuda;
 use crate::kernels::conv::{Output, PackedWeights, Start, convolve};
 use crate::kernels::planes::PaddedPlanes;
 use crate::kernels::taps::{margin, taps};
 use crate::kernels::weight_gradient::weight_gradient;
 use crate::simd::Level;
 
-/// 2-D convolution (cross-correlation, as in PyTorch) with stride 1 and "same" padding by zeros.
-///
-/// out\[n, o, y, x\] = b\[o\] + Σ w\[o, i, u, v\] · x\[n, i, y + (u − ⌊U/2⌋)·d, x + (v − ⌊V/2⌋)·d\], d the dilation.
+/// Channels up to which the direct kernels are the faster ones.
+const MAX_DIRECT_CHANNELS: usize = 64;
+
+/// True if a convolution has stride 1 and keeps the image's size around an odd kernel, as [`conv2d_same`] does.
+pub(super) fn is_same(weight: &Tensor, options: &Conv2dOptions) -> bool {
+    let Conv2dOptions { stride, padding, dilation } = *options;
+    let Ok((outputs, inputs, height, width)) = weight.dims4() else {
+        return false;
+    };
+    if inputs.min(outputs) > MAX_DIRECT_CHANNELS {
+        return false;
+    }
+    let centred =
+        [height, width].map(|size| (size % 2 == 1).then(|| dilation[0].checked_mul(size / 2)).flatten());
+    stride == [1; 2] && dilation[0] == dilation[1] && centred == padding.map(Some)
+}
+
+/// 2-D convolution with stride 1 and "same" padding by zeros, for wide images of few channels.
 ///
 /// # Shapes
 /// `x` `[N, I, H, W]`, `weight` `[O, I, U, V]` with odd U and V, `bias` `[O]`; the result is `[N, O, H, W]`.
 ///
 /// # Errors
-/// Shapes that do not fit, an even kernel, a dilation of zero, a tensor that is not `f32`, a GPU in a build without
-/// the feature `cudnn`.
-pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, dilation: usize) -> Result<Tensor> {
-    conv2d_with(x, weight, bias, dilation, CudaMath::Full)
-}
-
-/// [`conv2d`], on a GPU with the factors rounded as `math` says.
-///
-/// # Errors
-/// As [`conv2d`].
-pub fn conv2d_with(
+/// As [`conv2d`](super::conv2d); an even kernel.
+pub(super) fn conv2d_same(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
     dilation: usize,
-    math: CudaMath,
 ) -> Result<Tensor> {
-    if x.device().is_cuda() && !cfg!(feature = "cudnn") {
-        bail!("conv2d: convolution on a GPU needs a build with the feature `cudnn`");
-    }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    let op = Conv2d { dilation, math, level: Level::best() };
+    let op = Conv2d { dilation, level: Level::best() };
     match bias {
         Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
         None => x.apply_op2(&weight, op),
     }
 }
 
-/// Two convolutions of the same input, one after the other in the channels of the result, without biases.
-///
-/// Equal to `cat([conv2d(x, first), conv2d(x, second)], 1)`, with one padded copy of the input and no copy of the
-/// results.
-///
-/// # Shapes
-/// `x` `[N, I, H, W]`, `first` `[O₁, I, U₁, V₁]`, `second` `[O₂, I, U₂, V₂]`; the result is `[N, O₁ + O₂, H, W]`.
-///
-/// # Errors
-/// As [`conv2d`]; it runs on the CPU only.
-pub fn conv2d_pair(x: &Tensor, first: &Tensor, second: &Tensor, dilation: usize) -> Result<Tensor> {
-    let op = Conv2dPair { dilation, level: Level::best() };
-    x.contiguous()?.apply_op3(&first.contiguous()?, &second.contiguous()?, op)
-}
-
 struct Conv2d {
-    dilation: usize,
-    #[cfg_attr(not(feature = "cudnn"), expect(dead_code, reason = "the CPU has one way to multiply"))]
-    math: CudaMath,
-    level: Level,
-}
-
-struct Conv2dPair {
     dilation: usize,
     level: Level,
 }
@@ -101,18 +77,6 @@ impl Filter {
             bail!("conv2d: the dilation must be at least 1");
         }
         Ok(Self { outputs, inputs, kernel: [height, width], dilation })
-    }
-
-    /// The same for cuDNN.
-    #[cfg(feature = "cudnn")]
-    fn geometry(&self, input: [usize; 4]) -> cuda::geometry::ConvGeometry {
-        cuda::geometry::ConvGeometry {
-            input,
-            weight: [self.outputs, self.inputs, self.kernel[0], self.kernel[1]],
-            stride: [1, 1],
-            padding: self.kernel.map(|size| size / 2 * self.dilation),
-            dilation: [self.dilation; 2],
-        }
     }
 
     fn taps(&self, input: [usize; 4], reflected: bool) -> Vec<crate::kernels::taps::Tap> {
@@ -191,28 +155,18 @@ impl Conv2d {
         Ok((CpuStorage::F32(output), Shape::from((n, filter.outputs, h, w))))
     }
 
-    #[cfg(feature = "cudnn")]
-    fn cuda_forward(
+    fn backward(
         &self,
-        x: cuda::tensor::Argument,
-        weight: cuda::tensor::Argument,
-        bias: Option<cuda::tensor::Argument>,
-    ) -> Result<(CudaStorage, Shape)> {
-        let shape = image_shape("conv2d", x.1)?;
-        let geometry = Filter::new(weight.1, self.dilation, shape)?.geometry(shape);
-        cuda::conv::forward(geometry, self.math, x, weight, bias)
-    }
-
-    fn backward(&self, x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Tensor)> {
+        x: &Tensor,
+        weight: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
         let shape = image_shape("conv2d", x.layout())?;
         let filter = Filter::new(weight.layout(), self.dilation, shape)?;
-        #[cfg(feature = "cudnn")]
-        if x.device().is_cuda() {
-            return cuda::conv::gradients(filter.geometry(shape), self.math, x, weight, &gradient);
-        }
         let gradient_shape = [shape[0], filter.outputs, shape[2], shape[3]];
         let margin = filter.margin(shape);
+        let weight_tracked = weight.track_op();
         with_slices([x, weight, &gradient], |[x_values, weight, gradient]| {
             let gradient = PaddedPlanes::new(gradient, gradient_shape, margin);
             let gradient_x = if x.track_op() {
@@ -222,8 +176,13 @@ impl Conv2d {
             } else {
                 None
             };
-            let x = PaddedPlanes::new(x_values, shape, margin);
-            Ok((gradient_x, filter.weight_gradient(self.level, &x, &gradient, 0)?))
+            let gradient_weight = if weight_tracked {
+                let x = PaddedPlanes::new(x_values, shape, margin);
+                Some(filter.weight_gradient(self.level, &x, &gradient, 0)?)
+            } else {
+                None
+            };
+            Ok((gradient_x, gradient_weight))
         })
     }
 }
@@ -243,17 +202,6 @@ impl CustomOp2 for Conv2d {
         self.forward((s1, l1), (s2, l2), None)
     }
 
-    #[cfg(feature = "cudnn")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        self.cuda_forward((s1, l1), (s2, l2), None)
-    }
-
     fn bwd(
         &self,
         x: &Tensor,
@@ -261,8 +209,7 @@ impl CustomOp2 for Conv2d {
         _res: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (x, weight) = self.backward(x, weight, grad)?;
-        Ok((x, Some(weight)))
+        self.backward(x, weight, grad)
     }
 }
 
@@ -283,128 +230,17 @@ impl CustomOp3 for Conv2d {
         self.forward((s1, l1), (s2, l2), Some((s3, l3)))
     }
 
-    #[cfg(feature = "cudnn")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        self.cuda_forward((s1, l1), (s2, l2), Some((s3, l3)))
-    }
-
     fn bwd(
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _bias: &Tensor,
+        bias: &Tensor,
         _res: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         let (x, weight) = self.backward(x, weight, &grad)?;
-        #[cfg(feature = "cudnn")]
-        if grad.device().is_cuda() {
-            return Ok((x, Some(weight), Some(cuda::conv::bias_gradient(&grad)?)));
-        }
-        let (images, channels, height, width) = grad.dims4()?;
-        let bias = with_slices([&grad], |[grad]| {
-            let plane = height * width;
-            let bias: Vec<f32> = (0..channels)
-                .map(|channel| {
-                    let sum: f64 = (0..images)
-                        .map(|image| plane_sum(&grad[(image * channels + channel) * plane..][..plane]))
-                        .sum();
-                    sum as f32
-                })
-                .collect();
-            Tensor::from_vec(bias, channels, &Device::Cpu)
-        })?;
-        Ok((x, Some(weight), Some(bias)))
-    }
-}
-
-/// The sum of a plane with a fixed number of running sums.
-fn plane_sum(values: &[f32]) -> f64 {
-    let mut sums = [0.0f64; 16];
-    let (chunks, rest) = values.as_chunks::<16>();
-    for chunk in chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(*value);
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|value| f64::from(*value)).sum::<f64>()
-}
-
-impl CustomOp3 for Conv2dPair {
-    fn name(&self) -> &'static str {
-        "conv2d-same-pair"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let shape = image_shape("conv2d_pair", l1)?;
-        let first = Filter::new(l2, self.dilation, shape)?;
-        let second = Filter::new(l3, self.dilation, shape)?;
-        let planes = PaddedPlanes::new(slice(s1, l1)?, shape, first.margin(shape).max(second.margin(shape)));
-        let [n, _, h, w] = shape;
-        let channels = first.outputs + second.outputs;
-        let mut output = vec![0.0f32; n * channels * h * w];
-        let slots = Output { values: &mut output, channels, first: 0 };
-        first.forward(self.level, &planes, slice(s2, l2)?, Start::Zero, slots);
-        let slots = Output { values: &mut output, channels, first: first.outputs };
-        second.forward(self.level, &planes, slice(s3, l3)?, Start::Zero, slots);
-        Ok((CpuStorage::F32(output), Shape::from((n, channels, h, w))))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        first_weight: &Tensor,
-        second_weight: &Tensor,
-        _res: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let shape = image_shape("conv2d_pair", x.layout())?;
-        let first = Filter::new(first_weight.layout(), self.dilation, shape)?;
-        let second = Filter::new(second_weight.layout(), self.dilation, shape)?;
-        let grad_shape = [shape[0], first.outputs + second.outputs, shape[2], shape[3]];
-        let margin = first.margin(shape).max(second.margin(shape));
-        with_slices(
-            [x, first_weight, second_weight, &grad],
-            |[x_values, first_values, second_values, grad]| {
-                let grad = PaddedPlanes::new(grad, grad_shape, margin);
-                let gradient_x = if x.track_op() {
-                    let mut result = vec![0.0f32; x_values.len()];
-                    first.input_gradient(self.level, &grad, 0, first_values, Start::Zero, &mut result);
-                    second.input_gradient(
-                        self.level,
-                        &grad,
-                        first.outputs,
-                        second_values,
-                        Start::Output,
-                        &mut result,
-                    );
-                    Some(Tensor::from_vec(result, &shape, &Device::Cpu)?)
-                } else {
-                    None
-                };
-                let x = PaddedPlanes::new(x_values, shape, margin);
-                let first_gradient = first.weight_gradient(self.level, &x, &grad, 0)?;
-                let second_gradient = second.weight_gradient(self.level, &x, &grad, first.outputs)?;
-                Ok((gradient_x, Some(first_gradient), Some(second_gradient)))
-            },
-        )
+        let bias = if bias.track_op() { Some(bias_gradient(&grad)?) } else { None };
+        Ok((x, weight, bias))
     }
 }

@@ -1,7 +1,7 @@
 //! Convolution: gradients by finite differences, candle as an oracle, threads, errors.
 
 use candle_core::{Device, Result, Tensor, Var};
-use synthct_nn::ops::{conv2d, conv2d_pair};
+use synthct_nn::ops::{Conv2dOptions, conv2d};
 
 use crate::support::{close, flat, same_bits_on_any_thread_count, values};
 
@@ -42,7 +42,9 @@ fn inputs(shape: [usize; 4], outputs: usize, kernel: usize) -> Result<(Var, Var,
 fn candle_agrees() -> Result<()> {
     for (shape, outputs, kernel, dilation) in CASES {
         let (x, w, b) = inputs(shape, outputs, kernel)?;
-        let ours = with_gradients(&x, &w, &b, |x, w, b| conv2d(x, w, Some(b), dilation))?;
+        let ours = with_gradients(&x, &w, &b, |x, w, b| {
+            conv2d(x, w, Some(b), &Conv2dOptions::same(kernel, dilation))
+        })?;
         let padding = dilation * (kernel - 1) / 2;
         let candles = with_gradients(&x, &w, &b, |x, w, b| {
             x.conv2d(w, padding, 1, dilation, 1)?.broadcast_add(&b.reshape((1, outputs, 1, 1))?)
@@ -58,9 +60,9 @@ fn candle_agrees() -> Result<()> {
 #[test]
 fn finite_differences_agree() -> Result<()> {
     let (x, w, b) = inputs([2, 3, 6, 18], 4, 3)?;
-    let gradients = with_gradients(&x, &w, &b, |x, w, b| conv2d(x, w, Some(b), 2))?;
+    let gradients = with_gradients(&x, &w, &b, |x, w, b| conv2d(x, w, Some(b), &Conv2dOptions::same(3, 2)))?;
     let loss = |x: &Tensor, w: &Tensor, b: &Tensor| -> Result<f64> {
-        let out = conv2d(x, w, Some(b), 2)?;
+        let out = conv2d(x, w, Some(b), &Conv2dOptions::same(3, 2))?;
         let coefficients = flat(&values("coefficient", out.dims())?)?;
         Ok(flat(&out)?.iter().zip(coefficients).map(|(a, b)| f64::from(*a) * f64::from(b)).sum())
     };
@@ -84,33 +86,14 @@ fn finite_differences_agree() -> Result<()> {
 }
 
 #[test]
-fn a_pair_is_two_convolutions_joined() -> Result<()> {
-    for (shape, dilation) in [([2, 5, 12, 20], 2), ([1, 1, 7, 33], 8), ([2, 3, 3, 1], 1)] {
-        let (x, w5, w3) = (
-            Var::from_tensor(&values("x", &shape)?)?,
-            Var::from_tensor(&values("w5", &[6, shape[1], 5, 5])?)?,
-            Var::from_tensor(&values("w3", &[9, shape[1], 3, 3])?)?,
-        );
-        let pair = with_gradients(&x, &w5, &w3, |x, w5, w3| conv2d_pair(x, w5, w3, dilation))?;
-        let apart = with_gradients(&x, &w5, &w3, |x, w5, w3| {
-            Tensor::cat(&[conv2d(x, w5, None, dilation)?, conv2d(x, w3, None, dilation)?], 1)
-        })?;
-        for (what, (pair, apart)) in ["x", "w5", "w3", "out"].into_iter().zip(pair.iter().zip(&apart)) {
-            close(what, pair, apart, 2e-6, 0.0);
-        }
-    }
-    Ok(())
-}
-
-#[test]
 fn threads_do_not_change_a_bit() {
     same_bits_on_any_thread_count(|| {
         let (x, w, b) = inputs([3, 10, 70, 90], 14, 5)?;
-        Ok(with_gradients(&x, &w, &b, |x, w, b| conv2d(x, w, Some(b), 4))?.to_vec())
+        Ok(with_gradients(&x, &w, &b, |x, w, b| conv2d(x, w, Some(b), &Conv2dOptions::same(5, 4)))?.to_vec())
     });
     same_bits_on_any_thread_count(|| {
         let (x, w, b) = inputs([1, 30, 64, 80], 14, 1)?;
-        Ok(with_gradients(&x, &w, &b, |x, w, b| conv2d(x, w, Some(b), 1))?.to_vec())
+        Ok(with_gradients(&x, &w, &b, |x, w, b| conv2d(x, w, Some(b), &Conv2dOptions::same(1, 1)))?.to_vec())
     });
 }
 
@@ -118,7 +101,7 @@ fn threads_do_not_change_a_bit() {
 fn data_without_gradient_gets_none() -> Result<()> {
     let x = values("x", &[1, 2, 8, 8])?;
     let w = Var::from_tensor(&values("w", &[3, 2, 3, 3])?)?;
-    let gradients = conv2d(&x, &w, None, 1)?.sum_all()?.backward()?;
+    let gradients = conv2d(&x, &w, None, &Conv2dOptions::same(3, 1))?.sum_all()?.backward()?;
     assert!(gradients.get(&x).is_none());
     assert!(gradients.get(w.as_tensor()).is_some());
     Ok(())
@@ -131,7 +114,8 @@ fn views_are_read_as_what_they_show() -> Result<()> {
     let w = values("w", &[3, 2, 3, 3])?;
     for view in [whole.narrow(1, 2, 2)?, whole.narrow(1, 0, 2)?.transpose(2, 3)?] {
         let copy = Tensor::from_vec(flat(&view)?, view.dims(), &Device::Cpu)?;
-        close("view", &conv2d(&view, &w, None, 2)?, &conv2d(&copy, &w, None, 2)?, 0.0, 0.0);
+        let [view, copy] = [&view, &copy].map(|x| conv2d(x, &w, None, &Conv2dOptions::same(3, 2)));
+        close("view", &view?, &copy?, 0.0, 0.0);
     }
     Ok(())
 }
@@ -140,12 +124,12 @@ fn views_are_read_as_what_they_show() -> Result<()> {
 fn bad_shapes_are_errors() -> Result<()> {
     let x = values("x", &[1, 2, 8, 8])?;
     let w = values("w", &[3, 2, 3, 3])?;
-    assert!(conv2d(&x, &values("w", &[3, 4, 3, 3])?, None, 1).is_err(), "input channels");
-    assert!(conv2d(&x, &values("w", &[3, 2, 4, 3])?, None, 1).is_err(), "even kernel");
-    assert!(conv2d(&x, &w, None, 0).is_err(), "no dilation");
-    assert!(conv2d(&x, &w, Some(&values("b", &[2])?), 1).is_err(), "bias");
-    assert!(conv2d(&x.narrow(2, 0, 0)?, &w, None, 1).is_err(), "empty image");
-    assert!(conv2d(&x.to_dtype(candle_core::DType::F64)?, &w, None, 1).is_err(), "type");
-    assert!(conv2d_pair(&x, &w, &values("w", &[3, 1, 5, 5])?, 1).is_err(), "second weight");
+    let same = Conv2dOptions::same(3, 1);
+    assert!(conv2d(&x, &values("w", &[3, 4, 3, 3])?, None, &same).is_err(), "input channels");
+    assert!(conv2d(&x, &w, None, &Conv2dOptions { dilation: [0; 2], ..same }).is_err(), "no dilation");
+    assert!(conv2d(&x, &w, None, &Conv2dOptions::same(3, 0)).is_err(), "no dilation, no padding");
+    assert!(conv2d(&x, &w, Some(&values("b", &[2])?), &same).is_err(), "bias");
+    assert!(conv2d(&x.narrow(2, 0, 0)?, &w, None, &same).is_err(), "empty image");
+    assert!(conv2d(&x.to_dtype(candle_core::DType::F64)?, &w, None, &same).is_err(), "type");
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Single operations against PyTorch.
 
 use candle_core::{Result, Tensor, Var};
-use synthct_nn::ops::{Activation, BatchNorm, BatchNormOptions, batch_norm, channel_moments, conv2d};
+use synthct_nn::ops::{
+    Activation, BatchNorm, BatchNormOptions, Conv2dOptions, batch_norm, channel_moments, conv2d,
+};
 
 use crate::support::{close, golden, values};
 
@@ -30,7 +32,7 @@ fn convolution() -> Result<()> {
         [("conv5", [2, 3, 5, 7], 5, 2), ("conv3", [1, 2, 9, 33], 3, 8), ("conv1", [2, 7, 4, 5], 1, 1)]
     {
         let inputs = [("x", x.to_vec()), ("w", vec![5, x[1], kernel, kernel]), ("b", vec![5])];
-        check(name, &inputs, |v| conv2d(&v[0], &v[1], Some(&v[2]), dilation))?;
+        check(name, &inputs, |v| conv2d(&v[0], &v[1], Some(&v[2]), &Conv2dOptions::same(kernel, dilation)))?;
     }
     Ok(())
 }

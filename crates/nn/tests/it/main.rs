@@ -1,9 +1,13 @@
 //! The engine and the network against closed forms, finite differences, candle and PyTorch.
 
+mod canaries;
+mod conformance;
 mod conv;
 #[cfg(feature = "cudnn")]
 mod cuda;
 mod golden;
+mod naive;
 mod norm;
+mod resample;
 mod roi_net;
 mod support;
