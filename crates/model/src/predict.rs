@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use candle_core::{Device, Tensor};
 use synthct_image::{Grid, Interpolation, Mask, Volume, morphology, resample};
 
+use crate::ahead::made_ahead;
 use crate::case::count_not_finite;
 use crate::dataset::push_slice;
 use crate::network::Network;
@@ -343,7 +344,7 @@ impl<'a> Slices<'a> {
         }
     }
 
-    /// Hands the slices out as tensors `[N, C, H, W]` with their k.
+    /// Hands the slices out as tensors `[N, C, H, W]` with their k; the next ones are made meanwhile.
     fn run(
         &self,
         device: &Device,
@@ -351,8 +352,9 @@ impl<'a> Slices<'a> {
         mut take: impl FnMut(&Tensor, &[usize]) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
         let channels = &self.prepared.channels;
-        let mut n_done = 0;
-        for ks in self.ks.chunks(self.batch_size) {
+        let chunks: Vec<&[usize]> = self.ks.chunks(self.batch_size).collect();
+        let make = |n: usize| {
+            let ks = chunks[n];
             let mut values = Vec::with_capacity(ks.len() * channels.len() * self.size[0] * self.size[1]);
             for &k in ks {
                 for (channel, &zero) in channels.iter().zip(&self.prepared.zero_signal) {
@@ -360,12 +362,14 @@ impl<'a> Slices<'a> {
                 }
             }
             let shape = (ks.len(), channels.len(), self.size[0], self.size[1]);
-            take(&Tensor::from_vec(values, shape, device)?, ks)?;
-            n_done += ks.len();
-            if on_progress(PredictProgress { n_done, n_slices: self.ks.len() }).is_break() {
-                return Err(ModelError::Stopped);
-            }
-        }
-        Ok(())
+            Ok(Tensor::from_vec(values, shape, device)?)
+        };
+        let mut n_done = 0;
+        let outcome = made_ahead(0..chunks.len(), make, |n, input| {
+            take(&input, chunks[n])?;
+            n_done += chunks[n].len();
+            Ok(on_progress(PredictProgress { n_done, n_slices: self.ks.len() }))
+        })?;
+        if outcome.is_break() { Err(ModelError::Stopped) } else { Ok(()) }
     }
 }

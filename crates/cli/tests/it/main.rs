@@ -151,6 +151,29 @@ fn failures_name_the_file_and_the_way_out() -> Result<()> {
 }
 
 #[test]
+fn optimizer_and_learning_rate_reach_the_run() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cohort = coarse_cohort(folder.path(), "2")?;
+    let train = |name: &str, more: &[&str]| -> Result<Vec<u8>> {
+        let out = folder.path().join(name);
+        let fixed: Vec<_> = "train --preset 3tn --filters 4 --epochs 1 --data".split(' ').collect();
+        run(&[&fixed[..], &[text(&cohort), "--out", text(&out)], more].concat())?;
+        let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("config.json"))?)?;
+        let expected = if more.is_empty() { ("nadam", 1e-3) } else { ("adamw", 2e-4) };
+        assert_eq!(config["optimizer"]["kind"], expected.0);
+        assert_eq!(config["learning_rate"], expected.1);
+        Ok(fs::read(out.join("package/model.safetensors"))?)
+    };
+    let adamw = ["--optimizer", "adamw", "--learning-rate", "2e-4"];
+    assert!(train("nadam", &[])? != train("adamw", &adamw)?);
+    let (code, said) =
+        fail(&["train", "--data", "x", "--preset", "3tn", "--out", "y", "--optimizer", "sgd"])?;
+    assert_eq!(code, Some(2));
+    assert!(said.contains("nadam") && said.contains("adamw"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn every_command_has_help_with_an_example() -> Result<()> {
     for command in ["info", "convert", "phantom", "train", "predict", "evaluate", "demo"] {
         let help = String::from_utf8(run(&[command, "--help"])?.stdout)?;
