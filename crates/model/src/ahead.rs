@@ -65,8 +65,7 @@ mod tests {
             taken.push((n, item));
             if n < 6 {
                 // Waits until the next item is made: forever, if it were made only after this one is let go.
-                while is_made.recv_timeout(Duration::from_mins(1)).expect("the next item is made") != n + 1 {
-                }
+                while is_made.recv_timeout(Duration::from_mins(1)).expect("the next item is made") != n + 1 {}
             }
             Ok(ControlFlow::Continue(()))
         })?;

@@ -136,6 +136,7 @@ pub struct PredictProgress {
 /// A network's heads are put together by its aggregate rule: inside the thresholded bone mask the bone head, elsewhere
 /// the whole-image head.
 /// `on_progress` is called after each batch and may stop the prediction.
+/// Besides volumes (the prepared channels, masks and results) it holds one batch in the network and the next one's input.
 ///
 /// # Errors
 /// [`ModelError::ChannelCount`], [`ModelError::NotFinite`], [`ModelError::TooCoarse`] (more than four times the model's
@@ -182,6 +183,8 @@ pub fn predict(
             Images::from_sct(prepared.channels[0].map(|&value| model.hu_at(value)))
         }
     };
+    // What the model saw is not needed any more; the images on the MR's grid take its room.
+    drop(prepared.channels);
     let onto_native =
         |image: Image| resample(&image.values, native_grid, None, Interpolation::Linear, image.outside);
     let mut sct = onto_native(images.sct)?;

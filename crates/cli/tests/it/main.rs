@@ -49,7 +49,9 @@ fn the_line_from_phantom_to_figures() -> Result<()> {
     run(&[&["train", "--preset", "regression", "--exclude", "head-0003"][..], &data].concat())?;
     let subject = cohort.join("head-0003");
     let (mr, ct, mask) = (subject.join("mr.nii.gz"), subject.join("ct.nii.gz"), subject.join("mask.nii.gz"));
-    run(&["predict", "--model", text(&run_dir), "--input", text(&mr), "--out", text(&sct_file)])?;
+    let predicted =
+        run(&["predict", "--model", text(&run_dir), "--input", text(&mr), "--out", text(&sct_file)])?;
+    assert!(String::from_utf8(predicted.stderr)?.contains("computed on cpu"));
     let evaluated = ["--reference", text(&ct), "--evaluated", text(&sct_file), "--mask", text(&mask)];
     let outputs = ["--json", text(&json), "--report", text(&page), "--mr", text(&mr)];
     run(&[&["evaluate"], &evaluated[..], &outputs].concat())?;
