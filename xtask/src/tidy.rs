@@ -191,7 +191,7 @@ fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
             if !name.starts_with(".git") && name != "target" {
                 collect_files(&path, files)?;
             }
-        } else if name != "Cargo.lock" {
+        } else if name != "Cargo.lock" && name != ".git" {
             files.push(path);
         }
     }
