@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::process::{Cargo, cargo, workspace_root};
+use crate::process::{Process, cargo, workspace_root};
 
 /// A program in nvcc's place that writes empty outputs.
 ///
@@ -70,7 +70,7 @@ fn make_executable(_path: &Path) -> Result<()> {
 }
 
 /// The command with the stand-in first on the path, building into a folder of its own.
-fn with_compiler(command: Cargo, folder: &Path) -> Result<Cargo> {
+fn with_compiler(command: Process, folder: &Path) -> Result<Process> {
     let bin = folder.join("bin");
     let mut path = vec![bin.clone()];
     path.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));

@@ -1,6 +1,8 @@
 //! The project runner: `cargo xtask demo`, `cargo xtask test` and what keeps the house in order.
 
+mod bench;
 mod cuda_check;
+mod generated;
 mod layers;
 mod process;
 mod tidy;
@@ -45,12 +47,8 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
-    /// Run the criterion benchmarks
-    Bench {
-        /// Passed on to `cargo bench`, for example `-p synthct-nn`
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    /// Run the criterion benchmarks, or ours beside PyTorch's
+    Bench(bench::Arguments),
     /// Package and verify every crate, in the order of the layers
     Publish {
         /// Stop before the upload
@@ -66,7 +64,7 @@ fn main() -> Result<()> {
         Command::Ci => ci(),
         Command::CheckCuda => cuda_check::run(),
         Command::Tidy { write } => tidy::run(write),
-        Command::Bench { arguments } => on_packages("bench", &arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Publish { dry_run } => {
             let publish = cargo(&["publish", "--workspace"]);
             if dry_run { publish.args(["--dry-run"]).run() } else { publish.run() }

@@ -2,23 +2,27 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-/// A `cargo` command line, run in the workspace root.
-pub(crate) struct Cargo(Command);
+/// A command line, run in the workspace root.
+pub(crate) struct Process(Command);
 
-/// The cargo that runs this program, with its first arguments.
-pub(crate) fn cargo(arguments: &[&str]) -> Cargo {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+/// A program, with nothing said to it yet.
+pub(crate) fn process(program: impl AsRef<OsStr>) -> Process {
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(workspace_root());
-    Cargo(command)
+    command.current_dir(workspace_root());
+    Process(command)
 }
 
-impl Cargo {
+/// The cargo that runs this program, with its first arguments.
+pub(crate) fn cargo(arguments: &[&str]) -> Process {
+    process(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(arguments)
+}
+
+impl Process {
     /// With more arguments.
     pub(crate) fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.0.args(arguments);
@@ -41,12 +45,18 @@ impl Cargo {
     }
 
     /// Runs it and gives what it printed.
-    pub(crate) fn output(mut self) -> Result<String> {
-        let output = self.0.output().with_context(|| format!("cannot start {:?}", self.0))?;
+    pub(crate) fn output(self) -> Result<String> {
+        let name = format!("{:?}", self.0);
+        let output = self.ended()?;
         if !output.status.success() {
-            bail!("{:?} ended with {}: {}", self.0, output.status, String::from_utf8_lossy(&output.stderr));
+            bail!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Runs it and gives how it ended, well or not, and what it printed.
+    pub(crate) fn ended(mut self) -> Result<Output> {
+        self.0.output().with_context(|| format!("cannot start {:?}", self.0))
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use synthct_loss::RoiLossWeights;
 use synthct_nn::RoiNetConfig;
 
-use crate::{BulkDensityTable, FieldProblem, ModelError};
+use crate::{BulkDensityTable, FieldProblem, ModelError, OptimizerConfig};
 
 /// The settings of a training.
 ///
@@ -17,6 +17,7 @@ use crate::{BulkDensityTable, FieldProblem, ModelError};
 /// | `crop_margin_mm` | mm | none: whole slices | ≥ 0 | ours |
 /// | `epochs` | – | 300 | ≥ 1 | the paper's |
 /// | `batch_size` | slices | 8 | ≥ 1 | ours |
+/// | `optimizer` | – | [`OptimizerConfig::nadam`] | – | the paper's |
 /// | `learning_rate` | – | 1e-3 | > 0 | the paper's |
 /// | `max_gradient_norm` | – | none | > 0 | ours |
 /// | `seed` | – | 0 | any | – |
@@ -25,6 +26,7 @@ use crate::{BulkDensityTable, FieldProblem, ModelError};
 /// | `checkpoint_every_steps` | steps | none: every epoch | ≥ 1 | ours |
 ///
 /// The baselines use `architecture`, `channels` and `spacing_mm` alone; the rest has no effect on them.
+/// A stored configuration without `optimizer` is of a version that knew Nadam only, and means it.
 /// Validation slices are not augmented (the paper augments them with noise and mirroring), so that epochs are compared
 /// on the same images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +48,10 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Slices a step.
     pub batch_size: usize,
-    /// Nadam's step size.
+    /// What moves the weights down their gradients.
+    #[serde(default = "OptimizerConfig::nadam")]
+    pub optimizer: OptimizerConfig,
+    /// The optimizer's step size.
     pub learning_rate: f64,
     /// If given, gradients are scaled down to this norm.
     pub max_gradient_norm: Option<f64>,
@@ -213,6 +218,7 @@ impl TrainConfig {
             crop_margin_mm: None,
             epochs: 300,
             batch_size: 8,
+            optimizer: OptimizerConfig::nadam(),
             learning_rate: 1e-3,
             max_gradient_norm: None,
             seed: 0,
@@ -265,6 +271,9 @@ impl TrainConfig {
             [("size_multiple", self.size_multiple), ("epochs", self.epochs), ("batch_size", self.batch_size)]
         {
             require(value >= 1, field, value.to_string(), "one or more");
+        }
+        for (field, value, ok, allowed) in self.optimizer.fields() {
+            require(ok, field, value.to_string(), allowed);
         }
         require(
             positive(self.learning_rate),
@@ -333,6 +342,7 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::NadamConfig;
 
     #[test]
     fn every_preset_is_valid_and_comes_back_from_json() -> Result<(), Box<dyn std::error::Error>> {
@@ -358,6 +368,13 @@ mod tests {
         config.size_multiple = 0;
         config.epochs = 0;
         config.batch_size = 0;
+        config.optimizer = OptimizerConfig::Nadam(NadamConfig {
+            beta1: 1.0,
+            beta2: -0.1,
+            epsilon: 0.0,
+            weight_decay: -1.0,
+            momentum_decay: f64::INFINITY,
+        });
         config.learning_rate = f64::NAN;
         config.max_gradient_norm = Some(0.0);
         config.checkpoint_every_steps = Some(0);
@@ -380,6 +397,11 @@ mod tests {
             "size_multiple",
             "epochs",
             "batch_size",
+            "optimizer.beta1",
+            "optimizer.beta2",
+            "optimizer.epsilon",
+            "optimizer.weight_decay",
+            "optimizer.momentum_decay",
             "learning_rate",
             "max_gradient_norm",
             "checkpoint_every_steps",
@@ -390,6 +412,16 @@ mod tests {
             "architecture.loss_weights",
         ];
         assert_eq!(fields, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn configurations_of_before_there_was_a_choice_mean_nadam() -> Result<(), Box<dyn std::error::Error>> {
+        let config = TrainConfig::preset("3tn")?;
+        let mut value = serde_json::to_value(&config)?;
+        let removed = value.as_object_mut().and_then(|fields| fields.remove("optimizer"));
+        assert_eq!(removed.ok_or("no field `optimizer`")?["kind"], "nadam");
+        assert_eq!(serde_json::from_str::<TrainConfig>(&value.to_string())?, config);
         Ok(())
     }
 

@@ -11,6 +11,7 @@
 //! It reads no clock and no environment, picks no device, and prints nothing; progress leaves through a
 //! [`TrainObserver`].
 
+mod ahead;
 mod baseline;
 mod case;
 mod config;
@@ -18,8 +19,8 @@ mod dataset;
 mod error;
 mod event;
 mod files;
-mod nadam;
 mod network;
+mod optimizer;
 mod package;
 mod predict;
 mod preprocessing;
@@ -38,7 +39,7 @@ pub use config::{
 };
 pub use error::{CaseProblem, FieldProblem, ModelError};
 pub use event::{LossTerms, TrainEvent, TrainObserver, Unobserved};
-pub use nadam::{Nadam, NadamConfig, NadamProgress};
+pub use optimizer::{AdamConfig, NadamConfig, Optimizer, OptimizerConfig, OptimizerProgress};
 pub use package::{CaseIdentity, ModelPackage, PACKAGE_FORMAT_VERSION, PackagedModel, Provenance};
 pub use predict::{
     HeadImages, OutsideBody, PredictOptions, PredictProgress, PredictWarning, Prediction, SCT_RANGE_HU,

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use candle_core::{Device, Tensor};
 use synthct_image::{Grid, Interpolation, Mask, Volume, morphology, resample};
 
+use crate::ahead::made_ahead;
 use crate::case::count_not_finite;
 use crate::dataset::push_slice;
 use crate::network::Network;
@@ -135,6 +136,7 @@ pub struct PredictProgress {
 /// A network's heads are put together by its aggregate rule: inside the thresholded bone mask the bone head, elsewhere
 /// the whole-image head.
 /// `on_progress` is called after each batch and may stop the prediction.
+/// Besides volumes (the prepared channels, masks and results) it holds one batch in the network and the next one's input.
 ///
 /// # Errors
 /// [`ModelError::ChannelCount`], [`ModelError::NotFinite`], [`ModelError::TooCoarse`] (more than four times the model's
@@ -181,6 +183,8 @@ pub fn predict(
             Images::from_sct(prepared.channels[0].map(|&value| model.hu_at(value)))
         }
     };
+    // What the model saw is not needed any more; the images on the MR's grid take its room.
+    drop(prepared.channels);
     let onto_native =
         |image: Image| resample(&image.values, native_grid, None, Interpolation::Linear, image.outside);
     let mut sct = onto_native(images.sct)?;
@@ -343,7 +347,7 @@ impl<'a> Slices<'a> {
         }
     }
 
-    /// Hands the slices out as tensors `[N, C, H, W]` with their k.
+    /// Hands the slices out as tensors `[N, C, H, W]` with their k; the next ones are made meanwhile.
     fn run(
         &self,
         device: &Device,
@@ -351,8 +355,9 @@ impl<'a> Slices<'a> {
         mut take: impl FnMut(&Tensor, &[usize]) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
         let channels = &self.prepared.channels;
-        let mut n_done = 0;
-        for ks in self.ks.chunks(self.batch_size) {
+        let chunks: Vec<&[usize]> = self.ks.chunks(self.batch_size).collect();
+        let make = |n: usize| {
+            let ks = chunks[n];
             let mut values = Vec::with_capacity(ks.len() * channels.len() * self.size[0] * self.size[1]);
             for &k in ks {
                 for (channel, &zero) in channels.iter().zip(&self.prepared.zero_signal) {
@@ -360,12 +365,14 @@ impl<'a> Slices<'a> {
                 }
             }
             let shape = (ks.len(), channels.len(), self.size[0], self.size[1]);
-            take(&Tensor::from_vec(values, shape, device)?, ks)?;
-            n_done += ks.len();
-            if on_progress(PredictProgress { n_done, n_slices: self.ks.len() }).is_break() {
-                return Err(ModelError::Stopped);
-            }
-        }
-        Ok(())
+            Ok(Tensor::from_vec(values, shape, device)?)
+        };
+        let mut n_done = 0;
+        let outcome = made_ahead(0..chunks.len(), make, |n, input| {
+            take(&input, chunks[n])?;
+            n_done += chunks[n].len();
+            Ok(on_progress(PredictProgress { n_done, n_slices: self.ks.len() }))
+        })?;
+        if outcome.is_break() { Err(ModelError::Stopped) } else { Ok(()) }
     }
 }

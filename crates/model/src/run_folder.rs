@@ -10,10 +10,9 @@ use crate::files::{
     first_not_finite, from_json, io_error, read, tensors_from_bytes, tensors_to_bytes, to_json,
     write_atomically,
 };
-use crate::nadam::NadamProgress;
 use crate::package::PACKAGE_FOLDER;
 use crate::sha256::hex_digest;
-use crate::{CaseIdentity, ModelError, RunMode, TrainConfig};
+use crate::{CaseIdentity, ModelError, OptimizerProgress, RunMode, TrainConfig};
 
 const CONFIG: &str = "config.json";
 const SPLIT: &str = "split.json";
@@ -26,7 +25,7 @@ const CHECKPOINT_FORMAT_VERSION: u32 = 1;
 #[derive(Clone, Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// SHA-256 of configuration and cases: what a checkpoint must belong to.
+    /// SHA-256 of the files with configuration and cases: what a checkpoint must belong to.
     identity: String,
 }
 
@@ -68,7 +67,7 @@ pub fn read_run(path: &Path) -> Result<RunRecord, ModelError> {
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoint {
     pub(crate) progress: Progress,
-    pub(crate) optimizer: NadamProgress,
+    pub(crate) optimizer: OptimizerProgress,
     pub(crate) optimizer_tensors: BTreeMap<String, Tensor>,
     /// The network's parameters and running statistics.
     pub(crate) current: BTreeMap<String, Tensor>,
@@ -100,7 +99,7 @@ struct CheckpointHeader {
     format_version: u32,
     identity: String,
     progress: Progress,
-    optimizer: NadamProgress,
+    optimizer: OptimizerProgress,
     /// SHA-256 of the tensors, serialized without this header.
     tensors_sha256: String,
 }
@@ -113,9 +112,6 @@ impl RunFolder {
         config: &TrainConfig,
         split: &Split,
     ) -> Result<Self, ModelError> {
-        let (config_json, split_json) = (to_json(config), to_json(split));
-        let identity = hex_digest(&[config_json.as_slice(), split_json.as_slice()].concat());
-        let folder = Self { path: path.to_owned(), identity };
         match mode {
             RunMode::New => {
                 std::fs::create_dir_all(path).map_err(io_error("create", path))?;
@@ -123,15 +119,17 @@ impl RunFolder {
                     return Err(ModelError::RunFolderNotEmpty { path: path.to_owned() });
                 }
                 // The configuration comes last: with it the folder holds a run.
-                write_atomically(&path.join(SPLIT), &split_json)?;
-                write_atomically(&path.join(CONFIG), &config_json)?;
+                write_atomically(&path.join(SPLIT), &to_json(split))?;
+                write_atomically(&path.join(CONFIG), &to_json(config))?;
             }
             RunMode::Resume => {
-                folder.require_same(config, split)?;
-                folder.remove_leftovers()?;
+                require_same(path, config, split)?;
+                remove_leftovers(path)?;
             }
         }
-        Ok(folder)
+        // Of the files as they are: an earlier version may have written fewer fields.
+        let identity = hex_digest(&[read(&path.join(CONFIG))?, read(&path.join(SPLIT))?].concat());
+        Ok(Self { path: path.to_owned(), identity })
     }
 
     /// Where the package lies.
@@ -220,49 +218,50 @@ impl RunFolder {
     fn checkpoint(&self) -> PathBuf {
         self.path.join(CHECKPOINT_FOLDER).join(CHECKPOINT)
     }
+}
 
-    /// Removes what writes that were killed have left beside their files.
-    fn remove_leftovers(&self) -> Result<(), ModelError> {
-        let checkpoints = self.path.join(CHECKPOINT_FOLDER);
-        for (folder, name) in [(&self.path, METRICS), (&checkpoints, CHECKPOINT)] {
-            if !folder.is_dir() {
-                continue;
-            }
-            for entry in std::fs::read_dir(folder).map_err(io_error("list", folder))? {
-                let entry = entry.map_err(io_error("list", folder))?;
-                if entry.file_name().to_string_lossy().starts_with(&format!(".{name}.")) {
-                    std::fs::remove_file(entry.path()).map_err(io_error("remove", &entry.path()))?;
-                }
+/// Removes what writes that were killed have left beside their files.
+fn remove_leftovers(run: &Path) -> Result<(), ModelError> {
+    let checkpoints = run.join(CHECKPOINT_FOLDER);
+    for (folder, name) in [(run, METRICS), (&checkpoints, CHECKPOINT)] {
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in std::fs::read_dir(folder).map_err(io_error("list", folder))? {
+            let entry = entry.map_err(io_error("list", folder))?;
+            if entry.file_name().to_string_lossy().starts_with(&format!(".{name}.")) {
+                std::fs::remove_file(entry.path()).map_err(io_error("remove", &entry.path()))?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn require_same(&self, config: &TrainConfig, split: &Split) -> Result<(), ModelError> {
-        let record = read_run(&self.path)?;
-        let mut differences = Vec::new();
-        let stored: serde_json::Value = read_json(&self.path, CONFIG)?;
-        // By way of text, as the stored one went: a 32-bit float has other digits as a 64-bit one.
-        let given = from_json(&to_json(config)).expect("because what was written can be read");
-        list_differences("", &stored, &given, &mut differences);
-        for (side, stored, given) in
-            [("training", &record.train, &split.train), ("validation", &record.validation, &split.validation)]
-        {
-            let ids = |cases: &[CaseIdentity]| cases.iter().map(|case| case.id.clone()).collect::<Vec<_>>();
-            if ids(stored) == ids(given) {
-                let changed = stored.iter().zip(given).filter(|(stored, given)| stored != given);
-                differences
-                    .extend(changed.map(|(case, _)| format!("the data of case `{}` changed", case.id)));
-            } else {
-                let (was, is) = (ids(stored).join(", "), ids(given).join(", "));
-                differences.push(format!("the {side} cases were [{was}], now [{is}]"));
-            }
+/// Refuses a run with another configuration or other cases, and says what differs.
+fn require_same(run: &Path, config: &TrainConfig, split: &Split) -> Result<(), ModelError> {
+    let record = read_run(run)?;
+    let mut differences = Vec::new();
+    // By way of text: a 32-bit float has other digits as a 64-bit one.
+    let fields = |config| -> serde_json::Value {
+        from_json(&to_json(config)).expect("because what was written can be read")
+    };
+    list_differences("", &fields(&record.config), &fields(config), &mut differences);
+    for (side, stored, given) in
+        [("training", &record.train, &split.train), ("validation", &record.validation, &split.validation)]
+    {
+        let ids = |cases: &[CaseIdentity]| cases.iter().map(|case| case.id.clone()).collect::<Vec<_>>();
+        if ids(stored) == ids(given) {
+            let changed = stored.iter().zip(given).filter(|(stored, given)| stored != given);
+            differences.extend(changed.map(|(case, _)| format!("the data of case `{}` changed", case.id)));
+        } else {
+            let (was, is) = (ids(stored).join(", "), ids(given).join(", "));
+            differences.push(format!("the {side} cases were [{was}], now [{is}]"));
         }
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(ModelError::OtherRun { path: self.path.clone(), differences })
     }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(ModelError::OtherRun { path: run.to_owned(), differences })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<T, ModelError> {

@@ -1,18 +1,19 @@
 //! The epochs of a network's training.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 
-use crate::dataset::{Dataset, SliceRef};
+use crate::ahead::made_ahead;
+use crate::dataset::{Batch, Dataset, SliceRef};
 use crate::error::chain;
-use crate::nadam::{Nadam, NadamConfig};
 use crate::network::{Network, loss_names, loss_tensors, loss_values, named_losses};
 use crate::random::{Purpose, number, stream};
 use crate::run_folder::{Checkpoint, Progress, RunFolder};
 use crate::train::device_kind;
 use crate::{
-    CaseProblem, LossTerms, ModelError, ModelPackage, PackagedModel, Preprocessing, Provenance,
+    CaseProblem, LossTerms, ModelError, ModelPackage, Optimizer, PackagedModel, Preprocessing, Provenance,
     RoiNetTraining, TrainConfig, TrainEvent, TrainObserver, TrainOutcome,
 };
 
@@ -27,7 +28,7 @@ struct Trainer<'a> {
     provenance: &'a Provenance,
     device: &'a Device,
     network: Network,
-    optimizer: Nadam,
+    optimizer: Optimizer,
     progress: Progress,
     best: BTreeMap<String, Tensor>,
 }
@@ -52,11 +53,8 @@ pub(crate) fn train_network(
     }
     let config = &provenance.config;
     let network = Network::new(&training.network(config.channels.len()), config.seed, device)?;
-    let nadam = NadamConfig {
-        max_gradient_norm: config.max_gradient_norm,
-        ..NadamConfig::pytorch(config.learning_rate)
-    };
-    let optimizer = Nadam::new(nadam, network.trainable());
+    let optimizer =
+        Optimizer::new(config.optimizer, config.learning_rate, config.max_gradient_norm, network.trainable());
     let mut trainer = Trainer {
         training,
         config,
@@ -97,21 +95,8 @@ impl Trainer<'_> {
         }
         while self.progress.epochs_done < self.config.epochs {
             let epoch = self.progress.epochs_done + 1;
-            let batches = self.train.shuffled_batches(self.config.batch_size, self.config.seed, epoch);
-            while self.progress.steps_done < batches.len() {
-                let step = self.progress.steps_done + 1;
-                let losses = self.step(epoch, step, &batches[step - 1])?;
-                let is_stopped =
-                    observer.on_event(&TrainEvent::Step { epoch, step, n_steps, losses }).is_break();
-                let is_due =
-                    self.config.checkpoint_every_steps.is_some_and(|every| step.is_multiple_of(every));
-                // After an epoch's last step its end writes the checkpoint.
-                if is_stopped || (is_due && step < batches.len()) {
-                    self.write_checkpoint()?;
-                }
-                if is_stopped {
-                    return Ok(TrainOutcome::Stopped);
-                }
+            if self.steps(epoch, observer)?.is_break() {
+                return Ok(TrainOutcome::Stopped);
             }
             if observer.on_event(&self.end_epoch(epoch)?).is_break() {
                 return Ok(TrainOutcome::Stopped);
@@ -124,13 +109,43 @@ impl Trainer<'_> {
         Ok(TrainOutcome::Finished)
     }
 
+    /// The steps of an epoch that are still to be made; the batch of the next one is loaded meanwhile.
+    fn steps(
+        &mut self,
+        epoch: usize,
+        observer: &mut dyn TrainObserver,
+    ) -> Result<ControlFlow<()>, ModelError> {
+        let Self { train, config, device, .. } = *self;
+        let batches = train.shuffled_batches(config.batch_size, config.seed, epoch);
+        let n_steps = batches.len();
+        let load = |n: usize| {
+            let mut rng = stream(config.seed, Purpose::Augmentation, epoch, n + 1);
+            train.batch(&batches[n], Some((&config.augmentation, &mut rng)), device)
+        };
+        made_ahead(self.progress.steps_done..n_steps, load, |n, batch| {
+            let step = n + 1;
+            let losses = self.step(epoch, step, &batches[n], &batch)?;
+            let is_stopped = observer.on_event(&TrainEvent::Step { epoch, step, n_steps, losses }).is_break();
+            let is_due = config.checkpoint_every_steps.is_some_and(|every| step.is_multiple_of(every));
+            // After an epoch's last step its end writes the checkpoint.
+            if is_stopped || (is_due && step < n_steps) {
+                self.write_checkpoint()?;
+            }
+            Ok(if is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+    }
+
     /// One step down the gradient of a batch.
-    fn step(&mut self, epoch: usize, step: usize, slices: &[SliceRef]) -> Result<LossTerms, ModelError> {
-        let mut rng = stream(self.config.seed, Purpose::Augmentation, epoch, step);
-        let batch = self.train.batch(slices, Some((&self.config.augmentation, &mut rng)), self.device)?;
+    fn step(
+        &mut self,
+        epoch: usize,
+        step: usize,
+        slices: &[SliceRef],
+        batch: &Batch,
+    ) -> Result<LossTerms, ModelError> {
         let dropout_seed = number(self.config.seed, Purpose::Dropout, epoch, step);
         let output = self.network.forward_train(&batch.mr, dropout_seed)?;
-        let (total, terms) = loss_tensors(self.training, &output, &batch)?;
+        let (total, terms) = loss_tensors(self.training, &output, batch)?;
         let values = loss_values(&total, &terms)?;
         if let Some(&loss) = values.iter().find(|value| !value.is_finite()) {
             let batch = slices.iter().map(|&slice| self.train.name(slice)).collect();
@@ -178,9 +193,11 @@ impl Trainer<'_> {
 
     /// The losses of the validation slices with the running statistics and without dropout.
     fn validate(&self, epoch: usize) -> Result<Vec<f64>, ModelError> {
+        let batches = self.validation.batches_in_order(self.config.batch_size);
+        let load = |n: usize| self.validation.batch(&batches[n], None, self.device);
         let mut sums = Vec::new();
-        for slices in self.validation.batches_in_order(self.config.batch_size) {
-            let batch = self.validation.batch(&slices, None, self.device)?;
+        let _ = made_ahead(0..batches.len(), load, |n, batch| {
+            let slices = &batches[n];
             let output = self.network.forward(&batch.mr)?;
             let (total, terms) = loss_tensors(self.training, &output, &batch)?;
             let values = loss_values(&total, &terms)?;
@@ -189,7 +206,8 @@ impl Trainer<'_> {
                 return Err(ModelError::LossNotFinite { loss, epoch, step: self.progress.steps_done, batch });
             }
             add_weighted(&mut sums, &values, slices.len());
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(means(&sums, self.validation.n_slices()))
     }
 

@@ -56,6 +56,12 @@ pub enum NnError {
         /// Its index, counted row by row.
         index: usize,
     },
+    /// Instructions that this processor does not have.
+    #[error("this processor cannot run the path `{name}`")]
+    CpuPath {
+        /// The path.
+        name: &'static str,
+    },
     /// An input image that the network cannot take.
     #[error(
         "the network takes f32 input [N, {in_channels}, H, W] without empty dimensions, not {dtype} {shape:?}"

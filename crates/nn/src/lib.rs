@@ -39,4 +39,5 @@ pub use candle_core;
 pub use error::NnError;
 pub use precision::Precision;
 pub use roi_net::{RoiNet, RoiNetConfig, RoiNetOutput};
+pub use simd::CpuPath;
 pub use store::{Init, ParameterStore};

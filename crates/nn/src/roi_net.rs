@@ -16,9 +16,8 @@ use crate::fused::format::{Brain, Single};
 use crate::fused::rows::Context;
 use crate::layers::{Conv, Mode, Norm, SpatialDropout, norm_activation};
 use crate::ops::Activation;
-use crate::simd::Level;
 use crate::store::ParameterStore;
-use crate::{NnError, Precision};
+use crate::{CpuPath, NnError, Precision};
 
 /// The network of Kaushik et al. (2022), arXiv:2203.16288, figure 1.
 ///
@@ -89,11 +88,23 @@ impl RoiNet {
                 .then(|| head("bone_mask", Activation::Sigmoid, 1.0, -2.0))
                 .transpose()?,
             plan: Arc::new(Plan::new(config, &[])),
-            context: Context { level: Level::best(), pool: Arc::default() },
+            context: Context { level: CpuPath::best(), pool: Arc::default() },
         };
         let activations: Vec<Activation> = net.heads().map(|head| head.activation).collect();
         net.plan = Arc::new(Plan::new(config, &activations));
         Ok(net)
+    }
+
+    /// Runs on `path` instead of the best one of this processor: to compare them.
+    ///
+    /// # Errors
+    /// [`NnError::CpuPath`] if this processor cannot run it.
+    pub fn with_cpu_path(mut self, path: CpuPath) -> Result<Self, NnError> {
+        if !path.is_supported() {
+            return Err(NnError::CpuPath { name: path.name() });
+        }
+        self.context.level = path;
+        Ok(self)
     }
 
     /// The configuration the network was built from.

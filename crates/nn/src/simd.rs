@@ -73,22 +73,25 @@ pub(crate) trait Kernel {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// An instruction set that kernels are compiled for.
+/// A set of processor instructions that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
+#[non_exhaustive]
+pub enum CpuPath {
     /// What every processor has.
     Portable,
     /// x86-64 with AVX2 and FMA: 8 lanes, 16 registers.
     Avx2,
     /// x86-64 with AVX-512F: 16 lanes, 32 registers.
     Avx512,
-    /// AVX-512F and its products of bfloat16 pairs.
+    /// AVX-512F and its products of bfloat16 pairs; as [`Self::Avx512`] for 32-bit floats.
     Avx512Bf16,
 }
 
-impl Level {
+pub(crate) use CpuPath as Level;
+
+impl CpuPath {
     /// The best level of this processor.
-    pub(crate) fn best() -> Self {
+    pub fn best() -> Self {
         [Self::Avx512Bf16, Self::Avx512, Self::Avx2]
             .into_iter()
             .find(|level| level.is_supported())
@@ -97,7 +100,7 @@ impl Level {
 
     /// True if this processor can run the level.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn is_supported(self) -> bool {
+    pub fn is_supported(self) -> bool {
         match self {
             Self::Portable => true,
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
@@ -108,7 +111,7 @@ impl Level {
 
     /// True if this processor can run the level.
     #[cfg(not(target_arch = "x86_64"))]
-    pub(crate) fn is_supported(self) -> bool {
+    pub fn is_supported(self) -> bool {
         self == Self::Portable
     }
 
@@ -117,6 +120,16 @@ impl Level {
         match self {
             Self::Portable | Self::Avx2 => 8,
             Self::Avx512 | Self::Avx512Bf16 => 16,
+        }
+    }
+
+    /// The name in lower case, as in `avx512-bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512-bf16",
         }
     }
 

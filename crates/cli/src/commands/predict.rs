@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use sct::io::{OutputType, ReadOptions, read_volume_with, write_mask, write_volume};
-use sct::model::{ModelPackage, PredictOptions, predict};
+use sct::model::{ModelPackage, PredictOptions, device_kind, predict};
 use sct::pipeline::Observer as _;
 
 use super::make_parent;
@@ -62,6 +62,7 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     for warning in &prediction.warnings {
         tracing::warn!("{warning}");
     }
-    ui.say(&format!("wrote {}: {}", arguments.out.display(), prediction.sct.grid()));
+    let (path, grid) = (arguments.out.display(), prediction.sct.grid());
+    ui.say(&format!("wrote {path}: {grid}; computed on {}", device_kind(&device)));
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sct::model::{
-    Architecture, CaseIdentity, RunMode, RunRecord, TrainConfig, TrainOutcome, read_run, train,
+    Architecture, CaseIdentity, OptimizerConfig, RunMode, RunRecord, TrainConfig, TrainOutcome, read_run,
+    train,
 };
 use sct::pipeline::{Observer as _, find_cases, load_case, split_for_validation};
 
@@ -51,6 +52,12 @@ pub(crate) struct Arguments {
     /// Slices in a batch
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    /// What moves the weights, with PyTorch's defaults; without it Nadam, as in the paper
+    #[arg(long, value_name = "NAME", value_parser = OptimizerConfig::NAMES)]
+    optimizer: Option<String>,
+    /// The optimizer's step size; without it 0.001
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
     /// Filters of the network's first block
     #[arg(long, value_name = "F")]
     filters: Option<usize>,
@@ -132,6 +139,10 @@ fn configuration(arguments: &Arguments, record: Option<&RunRecord>) -> Result<Tr
     }
     config.epochs = arguments.epochs.unwrap_or(config.epochs);
     config.batch_size = arguments.batch_size.unwrap_or(config.batch_size);
+    config.learning_rate = arguments.learning_rate.unwrap_or(config.learning_rate);
+    if let Some(optimizer) = arguments.optimizer.as_deref().and_then(OptimizerConfig::named) {
+        config.optimizer = optimizer;
+    }
     config.seed = arguments.seed.unwrap_or(config.seed);
     match arguments.spacing_mm[..] {
         [] => {}

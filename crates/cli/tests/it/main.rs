@@ -49,7 +49,9 @@ fn the_line_from_phantom_to_figures() -> Result<()> {
     run(&[&["train", "--preset", "regression", "--exclude", "head-0003"][..], &data].concat())?;
     let subject = cohort.join("head-0003");
     let (mr, ct, mask) = (subject.join("mr.nii.gz"), subject.join("ct.nii.gz"), subject.join("mask.nii.gz"));
-    run(&["predict", "--model", text(&run_dir), "--input", text(&mr), "--out", text(&sct_file)])?;
+    let predicted =
+        run(&["predict", "--model", text(&run_dir), "--input", text(&mr), "--out", text(&sct_file)])?;
+    assert!(String::from_utf8(predicted.stderr)?.contains("computed on cpu"));
     let evaluated = ["--reference", text(&ct), "--evaluated", text(&sct_file), "--mask", text(&mask)];
     let outputs = ["--json", text(&json), "--report", text(&page), "--mr", text(&mr)];
     run(&[&["evaluate"], &evaluated[..], &outputs].concat())?;
@@ -155,6 +157,29 @@ fn failures_name_the_file_and_the_way_out() -> Result<()> {
         assert_eq!(code, Some(1));
         assert!(said.contains("--features cudnn"), "{said}");
     }
+    Ok(())
+}
+
+#[test]
+fn optimizer_and_learning_rate_reach_the_run() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cohort = coarse_cohort(folder.path(), "2")?;
+    let train = |name: &str, more: &[&str]| -> Result<Vec<u8>> {
+        let out = folder.path().join(name);
+        let fixed: Vec<_> = "train --preset 3tn --filters 4 --epochs 1 --data".split(' ').collect();
+        run(&[&fixed[..], &[text(&cohort), "--out", text(&out)], more].concat())?;
+        let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("config.json"))?)?;
+        let expected = if more.is_empty() { ("nadam", 1e-3) } else { ("adamw", 2e-4) };
+        assert_eq!(config["optimizer"]["kind"], expected.0);
+        assert_eq!(config["learning_rate"], expected.1);
+        Ok(fs::read(out.join("package/model.safetensors"))?)
+    };
+    let adamw = ["--optimizer", "adamw", "--learning-rate", "2e-4"];
+    assert!(train("nadam", &[])? != train("adamw", &adamw)?);
+    let (code, said) =
+        fail(&["train", "--data", "x", "--preset", "3tn", "--out", "y", "--optimizer", "sgd"])?;
+    assert_eq!(code, Some(2));
+    assert!(said.contains("nadam") && said.contains("adamw"), "{said}");
     Ok(())
 }
 

@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 
 use synthct_image::{Grid, Matrix3, PointLps, Volume, VoxelIndex};
 use synthct_model::candle_core::Device;
-use synthct_model::{ModelError, ModelPackage, OutsideBody, PredictOptions, PredictWarning, predict};
+use synthct_model::{
+    ModelError, ModelPackage, OutsideBody, PredictOptions, PredictWarning, Prediction, predict,
+};
 
 use crate::TestResult;
 use crate::heads::{Head, Tissue, axial_grid, cases, place, predict_quietly, small_config, train_all};
@@ -152,14 +154,14 @@ fn input_that_does_not_fit_is_refused() -> TestResult {
 fn outside_the_body_is_air_unless_asked_otherwise() -> TestResult {
     let package = network()?;
     let mr = Head { subject: 2 }.mr(&axial_grid(4)?);
-    let run = |outside_body, batch_size| {
-        let options = PredictOptions { outside_body, batch_size, keep_heads: false };
+    let run = |outside_body| {
+        let options = PredictOptions { outside_body, ..PredictOptions::standard() };
         predict(&package, std::slice::from_ref(&mr), &options, &Device::Cpu, &mut |_| {
             ControlFlow::Continue(())
         })
     };
-    let tight = run(OutsideBody::Air { margin_mm: 0.0 }, 4)?;
-    let whole = run(OutsideBody::AsPredicted, 4)?;
+    let tight = run(OutsideBody::Air { margin_mm: 0.0 })?;
+    let whole = run(OutsideBody::AsPredicted)?;
     let mut n_outside = 0;
     let values = tight.sct.as_slice().iter().zip(whole.sct.as_slice());
     for ((&tight_hu, &whole_hu), &inside) in values.zip(tight.body.as_slice()) {
@@ -168,7 +170,35 @@ fn outside_the_body_is_air_unless_asked_otherwise() -> TestResult {
         assert!((tight_hu - expected).abs() < 1e-6, "{tight_hu} HU, expected {expected} HU");
     }
     assert!(n_outside > 100);
-    assert_eq!(run(OutsideBody::AsPredicted, 1)?.sct, whole.sct, "the batch size does not matter");
+    Ok(())
+}
+
+#[test]
+fn the_batch_size_changes_no_bit() -> TestResult {
+    let package = network()?;
+    let mr = [Head { subject: 2 }.mr(&axial_grid(7)?)];
+    let run = |batch_size| {
+        let options = PredictOptions { outside_body: OutsideBody::AsPredicted, batch_size, keep_heads: true };
+        let mut done = Vec::new();
+        let prediction = predict(&package, &mr, &options, &Device::Cpu, &mut |progress| {
+            done.push((progress.n_done, progress.n_slices));
+            ControlFlow::Continue(())
+        });
+        prediction.map(|prediction| (prediction, done))
+    };
+    let (one, done) = run(1)?;
+    assert_eq!(done, (1..=7).map(|n| (n, 7)).collect::<Vec<_>>());
+    let images = |prediction: &Prediction| -> Result<Vec<Volume<f32>>, &'static str> {
+        let heads = prediction.heads.clone().ok_or("the heads were asked for")?;
+        let heads = [Some(heads.whole_hu), heads.bone_hu, heads.bone_mask].into_iter().flatten();
+        Ok(std::iter::once(prediction.sct.clone()).chain(heads).collect())
+    };
+    // Batches that divide the slices, that do not, and one larger than all.
+    for (batch_size, expected) in [(2, &[2, 4, 6, 7][..]), (4, &[4, 7]), (7, &[7]), (100, &[7])] {
+        let (prediction, done) = run(batch_size)?;
+        assert_eq!(done, expected.iter().map(|&n| (n, 7)).collect::<Vec<_>>());
+        assert!(images(&prediction)? == images(&one)?, "batches of {batch_size}");
+    }
     Ok(())
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use synthct_image::{Mask, Volume};
 use synthct_model::candle_core::Device;
-use synthct_model::{Case, ModelError, RunMode, TrainConfig, TrainEvent, TrainOutcome, Unobserved, train};
+use synthct_model::{
+    Case, ModelError, OptimizerConfig, RunMode, TrainConfig, TrainEvent, TrainOutcome, Unobserved, train,
+};
 
 use crate::TestResult;
 use crate::heads::{cases, small_config};
@@ -129,6 +131,57 @@ fn interrupted_runs_end_as_uninterrupted_ones_bit_for_bit() -> TestResult {
     })?;
     assert_eq!(again, TrainOutcome::Finished);
     assert!(results(&path("whole"))? == expected);
+    Ok(())
+}
+
+#[test]
+fn every_optimizer_resumes_bit_for_bit() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut setting = Setting::new()?;
+    setting.config.epochs = 2;
+    setting.config.max_gradient_norm = Some(0.5);
+    let mut weights = Vec::new();
+    for name in OptimizerConfig::NAMES {
+        setting.config.optimizer = OptimizerConfig::named(name).ok_or(name)?;
+        let (whole, stopped) = (folder.path().join(name), folder.path().join(format!("{name}-stopped")));
+        let _ = setting.run(&whole, RunMode::New, |_| ControlFlow::Continue(()))?;
+        let outcome = setting.run(&stopped, RunMode::New, |event| match event {
+            TrainEvent::Step { epoch: 1, step: 2, .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })?;
+        assert_eq!(outcome, TrainOutcome::Stopped, "{name}");
+        let _ = setting.run(&stopped, RunMode::Resume, |_| ControlFlow::Continue(()))?;
+        assert!(results(&stopped)? == results(&whole)?, "{name} ends differently");
+        weights.push(fs::read(whole.join("package/model.safetensors"))?);
+    }
+    assert!(weights[0] != weights[1] && weights[1] != weights[2], "the choice has an effect");
+    Ok(())
+}
+
+#[test]
+fn a_run_of_before_there_was_a_choice_of_optimizers_resumes() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (whole, old) = (folder.path().join("whole"), folder.path().join("old"));
+    let setting = Setting::new()?;
+    let _ = setting.run(&whole, RunMode::New, |_| ControlFlow::Continue(()))?;
+    let stop_at_start = |event: &TrainEvent| match event {
+        TrainEvent::Started { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let _ = setting.run(&old, RunMode::New, stop_at_start)?;
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(old.join("config.json"))?)?;
+    let removed = config.as_object_mut().and_then(|fields| fields.remove("optimizer"));
+    assert!(removed.is_some(), "{config}");
+    fs::write(old.join("config.json"), config.to_string())?;
+    // Twice, so that a checkpoint is written and read with this configuration.
+    for last_epoch in [1, 4] {
+        let _ = setting.run(&old, RunMode::Resume, |event| match event {
+            TrainEvent::EpochEnd { epoch, .. } if *epoch == last_epoch => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })?;
+    }
+    let weights = |run: &Path| fs::read(run.join("package/model.safetensors"));
+    assert!(weights(&old)? == weights(&whole)?);
     Ok(())
 }
 
