@@ -17,6 +17,8 @@
 )]
 #![expect(unsafe_code, reason = "the audited module: vector intrinsics behind run-time detection")]
 
+use crate::kernels::element::Element;
+
 /// Lanes of the widest vector; rows are padded to a multiple of it, whatever the processor.
 pub(crate) const MAX_LANES: usize = 16;
 
@@ -49,6 +51,12 @@ pub(crate) trait Simd: Copy {
     /// For each lane of pairs of bfloat16: c + a₀·b₀ + a₁·b₁.
     fn dot_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
+    /// The vector at an address.
+    ///
+    /// # Safety
+    /// `LANES` · 4 initialized bytes are there, aligned or not.
+    unsafe fn load_from(self, address: *const u8) -> Self::Vector;
+
     /// The sum of the lanes, added pairwise in a fixed order.
     #[inline(always)]
     fn sum(self, vector: Self::Vector) -> f32 {
@@ -62,6 +70,35 @@ pub(crate) trait Simd: Copy {
             half /= 2;
         }
         lanes[0]
+    }
+}
+
+/// Whole vectors one after the other, whose bounds are checked once.
+///
+/// Runs of one length that are read in a loop over that length cost no check inside the loop.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a, S, T> {
+    elements: &'a [T],
+    vectors: usize,
+    simd: S,
+}
+
+impl<'a, S: Simd, T: Element> Run<'a, S, T> {
+    /// The `vectors` vectors from `start`; panics if they are not there.
+    #[inline(always)]
+    pub(crate) fn new(simd: S, elements: &'a [T], start: usize, vectors: usize) -> Self {
+        const { assert!(size_of::<T>() * T::PIXELS == size_of::<f32>(), "a lane has 4 bytes") };
+        let elements = &elements[start..start + vectors * S::LANES * T::PIXELS];
+        Self { elements, vectors, simd }
+    }
+
+    /// One of the vectors; panics if there are not so many.
+    #[inline(always)]
+    pub(crate) fn load(self, idx: usize) -> S::Vector {
+        assert!(idx < self.vectors, "a vector past the end of a run");
+        // SAFETY: `elements` holds `vectors` whole vectors of `LANES` lanes, of which `idx` is one: `new` cut them so,
+        // and an element fills its part of a lane of 4 bytes.
+        unsafe { self.simd.load_from(self.elements.as_ptr().cast::<u8>().add(idx * S::LANES * 4)) }
     }
 }
 
@@ -187,6 +224,11 @@ impl Simd for Portable {
         vector
     }
     #[inline(always)]
+    unsafe fn load_from(self, address: *const u8) -> [f32; 8] {
+        // SAFETY: the caller has 32 bytes there, and any bits are floats.
+        unsafe { address.cast::<[f32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
     fn store(self, vector: [f32; 8], values: &mut [f32], start: usize) {
         values[start..start + 8].copy_from_slice(&vector);
     }
@@ -297,6 +339,11 @@ mod x86 {
             unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
         }
         #[inline(always)]
+        unsafe fn load_from(self, address: *const u8) -> __m512 {
+            // SAFETY: `self` proves AVX-512F; the caller has 64 bytes there, and the load needs no alignment.
+            unsafe { _mm512_loadu_ps(address.cast()) }
+        }
+        #[inline(always)]
         fn store(self, vector: __m512, values: &mut [f32], start: usize) {
             let lanes = &mut values[start..start + 16];
             // SAFETY: `self` proves AVX-512F; `lanes` holds 16 floats, and the store needs no alignment.
@@ -362,6 +409,11 @@ mod x86 {
             self.0.load(values, start)
         }
         #[inline(always)]
+        unsafe fn load_from(self, address: *const u8) -> __m512 {
+            // SAFETY: as the caller says.
+            unsafe { self.0.load_from(address) }
+        }
+        #[inline(always)]
         fn store(self, vector: __m512, values: &mut [f32], start: usize) {
             self.0.store(vector, values, start);
         }
@@ -412,6 +464,11 @@ mod x86 {
             let lanes = &values[start..start + 8];
             // SAFETY: `self` proves AVX2; `lanes` holds 8 floats, and the load needs no alignment.
             unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+        }
+        #[inline(always)]
+        unsafe fn load_from(self, address: *const u8) -> __m256 {
+            // SAFETY: `self` proves AVX2; the caller has 32 bytes there, and the load needs no alignment.
+            unsafe { _mm256_loadu_ps(address.cast()) }
         }
         #[inline(always)]
         fn store(self, vector: __m256, values: &mut [f32], start: usize) {

@@ -1,7 +1,7 @@
 //! The gradient of a convolution with respect to its weights.
 //!
 //! A register tile holds the products of a few output channels' gradients with a few shifted inputs; the loop
-//! runs over the pixels of a strip of rows that stays in the first cache. Lanes are summed at the end of each band of rows and added to an `f64`, bands and images
+//! runs over the pixels of a strip of rows that stays in the second cache. Lanes are summed at the end of each band of rows and added to an `f64`, bands and images
 //! in order, so that the result has the same bits for any number of threads and does not drift on large images.
 
 use rayon::prelude::*;
@@ -11,14 +11,14 @@ use super::conv::even_ranges;
 use super::element::Element;
 use super::planes::PaddedPlanes;
 use super::taps::{Tap, valid_rows};
-use crate::simd::{Kernel, Level, MAX_LANES, Simd, dispatch};
+use crate::simd::{Kernel, Level, MAX_LANES, Run, Simd, dispatch};
 
 /// Pixels whose products are summed in single precision before they join the `f64`.
 const BAND_PIXELS: usize = 8192;
 /// Tasks to aim for, so that a few threads can share them evenly.
 const TASKS: usize = 16;
-/// Gradients that all groups pass over before the next: half a first-level cache.
-const STRIP_BYTES: usize = 24 * 1024;
+/// Gradients that all groups pass over before the next: part of a second-level cache.
+const STRIP_BYTES: usize = 160 * 1024;
 /// Shifted inputs in a tile at most.
 const MAX_SHIFTS: usize = 5;
 
@@ -178,7 +178,7 @@ struct BlockKernel<'a, T> {
     width: usize,
     /// The band at hand.
     rows: std::ops::Range<usize>,
-    /// Rows whose gradients stay in the first cache while all groups pass over them.
+    /// Rows whose gradients stay in the second cache while all groups pass over them.
     strip_rows: usize,
     /// Sums of the band at hand, a vector of lanes for each `[group, output, shift]`.
     partial: Vec<f32>,
@@ -262,24 +262,31 @@ fn accumulate<S: Simd, T: Element, const OUTPUTS: usize, const SHIFTS: usize>(
             sums[output][shift] = simd.load(&kernel.partial, (first + output * SHIFTS + shift) * S::LANES);
         }
     }
+    let vectors = kernel.width.div_ceil(S::LANES * T::PIXELS);
     for row in rows {
         let gradient_row = row * kernel.gradient_stride + kernel.gradient_margin;
         let input_row = row * kernel.input_stride;
-        let mut column = 0;
-        while column < kernel.width {
+        let mut inputs = [Run::new(simd, kernel.input, 0, 0); SHIFTS];
+        for shift in 0..SHIFTS {
+            inputs[shift] =
+                Run::new(simd, kernel.input, input_row.wrapping_add_signed(shifts[shift]), vectors);
+        }
+        let mut gradients = [Run::new(simd, kernel.gradient, 0, 0); OUTPUTS];
+        for output in 0..OUTPUTS {
+            let start = gradient_row + output * kernel.gradient_plane;
+            gradients[output] = Run::new(simd, kernel.gradient, start, vectors);
+        }
+        for vector in 0..vectors {
             let mut pixels = [simd.zero(); SHIFTS];
             for shift in 0..SHIFTS {
-                let at = (input_row + column).wrapping_add_signed(shifts[shift]);
-                pixels[shift] = T::load(simd, kernel.input, at);
+                pixels[shift] = inputs[shift].load(vector);
             }
             for output in 0..OUTPUTS {
-                let at = gradient_row + column + output * kernel.gradient_plane;
-                let gradient = T::load(simd, kernel.gradient, at);
+                let gradient = gradients[output].load(vector);
                 for shift in 0..SHIFTS {
                     sums[output][shift] = T::mul_add(simd, pixels[shift], gradient, sums[output][shift]);
                 }
             }
-            column += S::LANES * T::PIXELS;
         }
     }
     for output in 0..OUTPUTS {
