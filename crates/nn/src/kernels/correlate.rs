@@ -1,7 +1,7 @@
 //! Convolution over any window, by products of packed panels.
 //!
-//! What a few dozen neighboring output positions read is gathered into a panel `[channel and tap, position]`, a
-//! few hundred rows at a time, which stays in the first cache while all output channels pass over it. A register
+//! What neighboring output positions read is gathered into panels `[channel and tap, position]` of two vectors of
+//! positions and a few hundred rows, each of which stays in the first cache while all output channels pass over it. A register
 //! tile holds up to twelve output channels of two vectors of positions. Positions are counted row by row through
 //! the whole plane, so that narrow images fill the vectors as well as wide ones.
 //! Each output value is one chain of multiply-adds (channels outermost, taps row by row): its bits depend neither
@@ -15,7 +15,7 @@ use super::scratch::Scratch;
 use super::window::{Window, WindowTap};
 use crate::simd::{Kernel, Level, MAX_LANES, Simd, dispatch};
 
-/// Output positions of one task: the weights of a panel's rows are read from the second cache for each panel.
+/// Output positions of one task, whose panels share the second cache with their rows' weights.
 const BAND_POSITIONS: usize = 256;
 /// Rows of a panel: two vectors of each fill two thirds of the first cache.
 const PANEL_ROWS: usize = 256;
@@ -122,7 +122,6 @@ pub(crate) fn correlate(
                 group,
                 bias: bias.map(|bias| &bias[group[0].start..]),
                 outputs,
-                panel: Vec::new(),
             },
         );
     });
@@ -142,7 +141,6 @@ struct BandKernel<'a, 'b> {
     bias: Option<&'a [f32]>,
     /// The band's positions in each plane of the group.
     outputs: &'a mut [&'b mut [f32]],
-    panel: Vec<f32>,
 }
 
 impl Kernel for BandKernel<'_, '_> {
@@ -156,19 +154,27 @@ impl Kernel for BandKernel<'_, '_> {
         for (idx, plane) in self.outputs.iter_mut().enumerate() {
             plane.fill(self.bias.map_or(0.0, |bias| bias[idx]));
         }
-        let mut panel = std::mem::take(&mut self.panel);
-        panel.resize(PANEL_ROWS.min(rows) * width + MAX_LANES, 0.0);
+        let panel_len = PANEL_ROWS.min(rows) * width + MAX_LANES;
+        let mut panels = vec![0.0f32; positions.div_ceil(width) * panel_len];
+        // A whole band at a time, so that each row's neighbors are read one after the other.
         let mut runs = Vec::new();
+        for (idx, at) in (0..positions).step_by(width).enumerate() {
+            let first = runs.len();
+            let len = width.min(positions - at);
+            self.input.runs(self.window.output, self.first_position + at, len, &mut runs);
+            for run in &mut runs[first..] {
+                run.target += idx * panel_len;
+            }
+        }
         let mut row = 0;
         while row < rows {
             let chunk = row..(row + PANEL_ROWS).min(rows);
             row = chunk.end;
+            gather(simd, self.input, self.image, self.offsets, chunk.clone(), &runs, width, &mut panels);
             let mut at = 0;
-            while at < positions {
+            for panel in panels.chunks_exact(panel_len) {
                 let len = width.min(positions - at);
-                self.input.runs(self.window.output, self.first_position + at, len, &mut runs);
-                gather(simd, self.input, self.image, self.offsets, chunk.clone(), &runs, width, &mut panel);
-                self.blocks(simd, &panel, chunk.clone(), at, len);
+                self.blocks(simd, panel, chunk.clone(), at, len);
                 at += len;
             }
         }
@@ -212,7 +218,7 @@ impl BandKernel<'_, '_> {
 /// Copies what the runs' positions read into `panel` `[row, pitch]`, for `rows` of `[channel, tap]`.
 ///
 /// Whole vectors are copied: what they bring too much is overwritten by the next run or row, or lies behind the
-/// last position.
+/// last row, where there must be room for it.
 #[inline(always)]
 pub(crate) fn gather<S: Simd>(
     simd: S,
@@ -229,21 +235,12 @@ pub(crate) fn gather<S: Simd>(
     let mut plane = 0;
     for row in 0..rows.len() {
         let from = plane + offsets[tap];
-        if let [Run { source, target, len }] = *runs
-            && len == 2 * S::LANES
-        {
-            let first = simd.load(planes, from + source);
-            let second = simd.load(planes, from + source + S::LANES);
-            simd.store(first, panel, row * pitch + target);
-            simd.store(second, panel, row * pitch + target + S::LANES);
-        } else {
-            for run in runs {
-                let mut done = 0;
-                while done < run.len {
-                    let vector = simd.load(planes, from + run.source + done);
-                    simd.store(vector, panel, row * pitch + run.target + done);
-                    done += S::LANES;
-                }
+        for run in runs {
+            let mut done = 0;
+            while done < run.len {
+                let vector = simd.load(planes, from + run.source + done);
+                simd.store(vector, panel, row * pitch + run.target + done);
+                done += S::LANES;
             }
         }
         tap += 1;

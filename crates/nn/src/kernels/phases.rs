@@ -133,9 +133,8 @@ impl PhasePlanes {
         phase * self.extent.iter().product::<usize>() + offset
     }
 
-    /// The runs of output positions `from..from + len`, counted row by row; their sources are relative to a tap.
+    /// Adds the runs of output positions `from..from + len`, counted row by row; their sources are relative to a tap.
     pub(crate) fn runs(&self, output: [usize; 3], from: usize, len: usize, runs: &mut Vec<Run>) {
-        runs.clear();
         let mut target = 0;
         while target < len {
             let position = from + target;
@@ -194,6 +193,7 @@ mod tests {
             let planes = PhasePlanes::new(&values, 2, 3, size, [&window].into_iter());
             let mut runs = Vec::new();
             for (from, len) in [(0, output.iter().product()), (1, 3)] {
+                runs.clear();
                 planes.runs(output, from, len, &mut runs);
                 for tap in &window.taps {
                     for run in &runs {

@@ -159,6 +159,7 @@ impl Kernel for PartKernel<'_> {
             while at < len {
                 let (image, position) = ((first + at) / positions, (first + at) % positions);
                 let part = (positions - position).min(len - at);
+                runs.clear();
                 self.input.runs(self.window.output, position, part, &mut runs);
                 for run in &mut runs {
                     run.target += at;

@@ -133,6 +133,17 @@ def ops():
     for name, f in act.items():
         shapes = dict(x=(2, 3, 5, 7), gain=(3,), bias=(3,))
         case(f"norm_{name}", lambda x, gain, bias, f=f: factors * f(F.batch_norm(x, None, None, gain, bias, True)), **shapes)
+    case("conv_down", lambda x, w, b: F.conv2d(x, w, b, 2, 1), x=(2, 3, 9, 14), w=(5, 3, 4, 4), b=(5,))
+    case("conv_mixed", lambda x, w, b: F.conv2d(x, w, b, (1, 3), (2, 0), (2, 1)), x=(1, 2, 7, 11), w=(4, 2, 3, 2), b=(4,))
+    case("conv_up", lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1), x=(2, 3, 4, 7), w=(3, 5, 4, 4), b=(5,))
+    case("conv_up_mixed", lambda x, w, b: F.conv_transpose2d(x, w, b, (3, 2), (1, 2), (2, 1), 1, (1, 2)),
+         x=(1, 2, 3, 5), w=(2, 3, 2, 3), b=(3,))
+    case("conv_volume", lambda x, w, b: F.conv3d(x, w, b, (1, 2, 1), 1, (1, 1, 2)), x=(2, 2, 4, 7, 6), w=(3, 2, 3, 3, 2), b=(3,))
+    case("max_pool", lambda x: F.max_pool2d(x, (3, 2), (2, 3)), x=(2, 2, 8, 9))
+    case("avg_pool", lambda x: F.avg_pool2d(x, (3, 2), (2, 3)), x=(2, 2, 8, 9))
+    case("nearest", lambda x: F.interpolate(x, (7, 10)), x=(1, 2, 3, 5))
+    for name, align in (("bilinear", False), ("bilinear_corners", True)):
+        case(name, lambda x, a=align: F.interpolate(x, (7, 3), mode="bilinear", align_corners=a), x=(1, 2, 3, 5))
     save_file({k: v.float().contiguous() for k, v in out.items()}, HERE / "ops" / "values.safetensors")
 
 

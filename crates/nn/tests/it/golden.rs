@@ -2,7 +2,9 @@
 
 use candle_core::{Result, Tensor, Var};
 use synthct_nn::ops::{
-    Activation, BatchNorm, BatchNormOptions, Conv2dOptions, batch_norm, channel_moments, conv2d,
+    Activation, BatchNorm, BatchNormOptions, Conv2dOptions, Conv3dOptions, ConvTranspose2dOptions,
+    avg_pool2d, batch_norm, channel_moments, conv_transpose2d, conv2d, conv3d, max_pool2d,
+    upsample_bilinear2d, upsample_nearest2d,
 };
 
 use crate::support::{close, golden, values};
@@ -35,6 +37,45 @@ fn convolution() -> Result<()> {
         check(name, &inputs, |v| conv2d(&v[0], &v[1], Some(&v[2]), &Conv2dOptions::same(kernel, dilation)))?;
     }
     Ok(())
+}
+
+#[test]
+fn strided_and_transposed_convolution() -> Result<()> {
+    let inputs = |x: &[usize], w: &[usize], outputs: usize| {
+        [("x", x.to_vec()), ("w", w.to_vec()), ("b", vec![outputs])]
+    };
+    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2] };
+    check("conv_down", &inputs(&[2, 3, 9, 14], &[5, 3, 4, 4], 5), |v| {
+        conv2d(&v[0], &v[1], Some(&v[2]), &down)
+    })?;
+    let mixed = Conv2dOptions { stride: [1, 3], padding: [2, 0], dilation: [2, 1] };
+    check("conv_mixed", &inputs(&[1, 2, 7, 11], &[4, 2, 3, 2], 4), |v| {
+        conv2d(&v[0], &v[1], Some(&v[2]), &mixed)
+    })?;
+    let up = ConvTranspose2dOptions { stride: [2; 2], padding: [1; 2], ..ConvTranspose2dOptions::default() };
+    check("conv_up", &inputs(&[2, 3, 4, 7], &[3, 5, 4, 4], 5), |v| {
+        conv_transpose2d(&v[0], &v[1], Some(&v[2]), &up)
+    })?;
+    let mixed =
+        ConvTranspose2dOptions { stride: [3, 2], padding: [1, 2], output_padding: [2, 1], dilation: [1, 2] };
+    check("conv_up_mixed", &inputs(&[1, 2, 3, 5], &[2, 3, 2, 3], 3), |v| {
+        conv_transpose2d(&v[0], &v[1], Some(&v[2]), &mixed)
+    })?;
+    let volume = Conv3dOptions { stride: [1, 2, 1], padding: [1; 3], dilation: [1, 1, 2] };
+    check("conv_volume", &inputs(&[2, 2, 4, 7, 6], &[3, 2, 3, 3, 2], 3), |v| {
+        conv3d(&v[0], &v[1], Some(&v[2]), &volume)
+    })
+}
+
+#[test]
+fn pooling_and_upsampling() -> Result<()> {
+    let pooled = [("x", vec![2, 2, 8, 9])];
+    check("max_pool", &pooled, |v| max_pool2d(&v[0], [3, 2], [2, 3]))?;
+    check("avg_pool", &pooled, |v| avg_pool2d(&v[0], [3, 2], [2, 3]))?;
+    let small = [("x", vec![1, 2, 3, 5])];
+    check("nearest", &small, |v| upsample_nearest2d(&v[0], [7, 10]))?;
+    check("bilinear", &small, |v| upsample_bilinear2d(&v[0], [7, 3], false))?;
+    check("bilinear_corners", &small, |v| upsample_bilinear2d(&v[0], [7, 3], true))
 }
 
 #[test]
