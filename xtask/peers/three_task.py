@@ -84,8 +84,10 @@ def train():
     optimizer.zero_grad(set_to_none=True)
     with autocast(options):
         outputs = network(mr)
-    loss(outputs, ct, bone_hu, bone_mask).backward()
+    value = loss(outputs, ct, bone_hu, bone_mask)
+    value.backward()
     optimizer.step()
+    return value.detach()
 
 
 def evaluate():
