@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import math
 import time
 
 import torch
@@ -46,13 +47,20 @@ def prepared(options, module, *images):
 
 
 def report(options, step, base_mib):
-    """Runs `step` once to warm up (compilation, caches), then times it, and prints the fastest as JSON."""
-    step()
-    best = float("inf")
-    for _ in range(options.steps):
+    """Runs `step` once to warm up (compilation, caches), then times it, and prints the fastest as JSON.
+
+    `step` gives the loss of a training, or None.
+    """
+    best, early_mib, is_finite = float("inf"), None, True
+    for number in range(options.steps + 1):
         start = time.perf_counter()
-        step()
-        best = min(best, time.perf_counter() - start)
+        loss = step()
+        seconds = time.perf_counter() - start
+        if number > 0:
+            best = min(best, seconds)
+        if number == options.steps // 10:
+            early_mib = resident_mib("VmRSS")
+        is_finite = is_finite and (loss is None or math.isfinite(loss))
     print(
         json.dumps(
             {
@@ -60,6 +68,9 @@ def report(options, step, base_mib):
                 "ms_per_slice": best * 1e3 / options.batch,
                 "peak_rss_mib": resident_mib("VmHWM"),
                 "base_rss_mib": base_mib,
+                "rss_early_mib": early_mib,
+                "rss_late_mib": resident_mib("VmRSS"),
+                "loss_is_finite": is_finite,
                 "path": torch.backends.cpu.get_cpu_capability(),
                 "precision": options.precision,
                 "version": torch.__version__,

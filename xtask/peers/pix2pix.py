@@ -1,18 +1,10 @@
-"""A training step of the pix2pix-like pair of `crates/nn/examples/pix2pix_step.rs` in PyTorch on the CPU.
-
-    python pix2pix.py BATCH SIZE STEPS [nchw|channels_last|compile]
-
-Prints the median time of a step and the peak memory, as the example does.
-"""
-import statistics
-import sys
-import time
+"""PyTorch's time for a training step (Adam) of the pix2pix-like pair of `crates/nn/examples/pix2pix_step.rs`."""
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-THREADS = 2
+from measure import arguments, autocast, prepared, report, resident_mib
 
 
 class Block(nn.Module):
@@ -46,12 +38,12 @@ class Residual(nn.Module):
 
 
 class Generator(nn.Module):
-    def __init__(self):
+    def __init__(self, f):
         super().__init__()
-        self.down1, self.down2, self.down3 = down(3, 64), down(64, 128), down(128, 256)
-        self.middle = nn.Sequential(*(Residual(256) for _ in range(4)))
-        self.up1, self.up2 = up(256, 128), up(256, 64)
-        self.last = nn.ConvTranspose2d(128, 1, 4, 2, 1)
+        self.down1, self.down2, self.down3 = down(3, f), down(f, 2 * f), down(2 * f, 4 * f)
+        self.middle = nn.Sequential(*(Residual(4 * f) for _ in range(4)))
+        self.up1, self.up2 = up(4 * f, 2 * f), up(4 * f, f)
+        self.last = nn.ConvTranspose2d(2 * f, 1, 4, 2, 1)
 
     def forward(self, x):
         x1 = self.down1(x)
@@ -63,57 +55,53 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    def __init__(self):
+    def __init__(self, f):
         super().__init__()
-        widths = (4, 64, 128, 256, 512, 512)
+        widths = (4, f, 2 * f, 4 * f, 8 * f, 8 * f)
         self.blocks = nn.Sequential(*(down(i, o) for i, o in zip(widths, widths[1:])))
-        self.last = nn.Conv2d(512, 1, 4, 1, 1)
+        self.last = nn.Conv2d(8 * f, 1, 4, 1, 1)
 
     def forward(self, x, y):
         return torch.sigmoid(self.last(self.blocks(torch.cat([x, y], 1))))
 
 
 def bce(prediction, real):
+    prediction = prediction.float()
     return F.binary_cross_entropy(prediction, torch.full_like(prediction, float(real)))
 
 
-def main():
-    batch, size, steps = (int(argument) for argument in sys.argv[1:4])
-    layout = sys.argv[4] if len(sys.argv) > 4 else "nchw"
-    torch.set_num_threads(THREADS)
-    torch.manual_seed(1)
-    format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    generator = Generator().to(memory_format=format)
-    discriminator = Discriminator().to(memory_format=format)
-    x = torch.rand(batch, 3, size, size).contiguous(memory_format=format)
-    y = torch.rand(batch, 1, size, size).contiguous(memory_format=format)
-    g, d = generator, discriminator
-    if layout == "compile":
-        g, d = torch.compile(generator), torch.compile(discriminator)
-    adam_g = torch.optim.Adam(generator.parameters(), 2e-4, betas=(0.5, 0.999))
-    adam_d = torch.optim.Adam(discriminator.parameters(), 2e-4, betas=(0.5, 0.999))
+options = arguments()
+base_mib = resident_mib("VmRSS")
+torch.set_num_threads(options.threads)
+torch.manual_seed(1)
+generator, discriminator = Generator(options.filters), Discriminator(options.filters)
+adam_g, adam_d = (
+    torch.optim.Adam(module.parameters(), 2e-4, betas=(0.5, 0.999)) for module in (generator, discriminator)
+)
+side = options.size
+x, y = torch.rand(options.batch, 3, side, side), torch.rand(options.batch, 1, side, side)
+g, x, y = prepared(options, generator, x, y)
+(d,) = prepared(options, discriminator)
 
-    def step():
+
+def step():
+    with autocast(options):
         fake = g(x)
-        discriminator.requires_grad_(True)
-        adam_d.zero_grad(set_to_none=True)
-        ((bce(d(x, y), True) + bce(d(x, fake.detach()), False)) * 0.5).backward()
-        adam_d.step()
-        discriminator.requires_grad_(False)
-        adam_g.zero_grad(set_to_none=True)
-        (bce(d(x, fake), True) + 100 * F.l1_loss(fake, y)).backward()
-        adam_g.step()
-
-    times = []
-    for idx in range(steps + 1):
-        start = time.perf_counter()
-        step()
-        if idx > 0:  # The first warms up.
-            times.append(time.perf_counter() - start)
-    with open("/proc/self/status") as status:
-        peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    print(f"{1e3 * statistics.median(times):.1f} ms a step, peak {peak // 1024} MiB ({layout})")
+    discriminator.requires_grad_(True)
+    adam_d.zero_grad(set_to_none=True)
+    with autocast(options):
+        real_patches, fake_patches = d(x, y), d(x, fake.detach())
+    loss_d = (bce(real_patches, True) + bce(fake_patches, False)) * 0.5
+    loss_d.backward()
+    adam_d.step()
+    discriminator.requires_grad_(False)
+    adam_g.zero_grad(set_to_none=True)
+    with autocast(options):
+        patches = d(x, fake)
+    loss_g = bce(patches, True) + 100 * F.l1_loss(fake.float(), y)
+    loss_g.backward()
+    adam_g.step()
+    return loss_d.detach() + loss_g.detach()
 
 
-if __name__ == "__main__":
-    main()
+report(options, step, base_mib)

@@ -32,8 +32,8 @@ pub(crate) struct Arguments {
     /// Put the tables into docs/BENCHMARKS.md
     #[arg(long, requires = "peer", conflicts_with = "quick")]
     write: bool,
-    /// Check that memory does not grow over 200 training steps instead
-    #[arg(long, conflicts_with = "peer")]
+    /// Check that memory does not grow over 200 training steps instead; with a peer, see how its does
+    #[arg(long, conflicts_with = "write")]
     growth: bool,
     /// Passed on to `cargo bench`, for example `-p synthct-nn`
     #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
@@ -48,7 +48,7 @@ enum Peer {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.growth {
-        return growth::run(arguments.threads);
+        return growth::run(arguments);
     }
     match arguments.peer {
         Some(Peer::Torch) => peer::run(arguments),

@@ -137,7 +137,7 @@ impl Observer for StageBars<'_> {
                 n_parameters,
                 n_train_slices,
                 n_validation_slices,
-                device,
+                computed_on,
             } => {
                 self.bar.finish_and_clear();
                 self.bar = self.ui.bar(&self.stage, Some((n_epochs * n_steps_per_epoch) as u64));
@@ -146,7 +146,7 @@ impl Observer for StageBars<'_> {
                 self.bar.reset_eta();
                 self.line(&format!(
                     "{n_parameters} weights, {n_train_slices} training and {n_validation_slices} validation slices, \
-                     {n_epochs} epochs of {n_steps_per_epoch} steps on {device}{}",
+                     {n_epochs} epochs of {n_steps_per_epoch} steps, computed on {computed_on}{}",
                     if *n_steps_done > 0 { format!(", resuming after step {n_steps_done}") } else { String::new() }
                 ));
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use synthct_loss::RoiLossWeights;
-use synthct_nn::RoiNetConfig;
+use synthct_nn::{Precision, RoiNetConfig};
 
 use crate::{BulkDensityTable, FieldProblem, ModelError, OptimizerConfig};
 
@@ -20,13 +20,14 @@ use crate::{BulkDensityTable, FieldProblem, ModelError, OptimizerConfig};
 /// | `optimizer` | – | [`OptimizerConfig::nadam`] | – | the paper's |
 /// | `learning_rate` | – | 1e-3 | > 0 | the paper's |
 /// | `max_gradient_norm` | – | none | > 0 | ours |
+/// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` (on the CPU) | ours |
 /// | `seed` | – | 0 | any | – |
 /// | `augmentation` | – | [`Augmentation::standard`] | – | noise and mirroring are the paper's, their size ours |
 /// | `skip_slices_without_body` | – | true | – | ours |
 /// | `checkpoint_every_steps` | steps | none: every epoch | ≥ 1 | ours |
 ///
 /// The baselines use `architecture`, `channels` and `spacing_mm` alone; the rest has no effect on them.
-/// A stored configuration without `optimizer` is of a version that knew Nadam only, and means it.
+/// A stored configuration without `optimizer` or `precision` is of a version that knew Nadam or `f32` only, and means it.
 /// Validation slices are not augmented (the paper augments them with noise and mirroring), so that epochs are compared
 /// on the same images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,9 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// If given, gradients are scaled down to this norm.
     pub max_gradient_norm: Option<f64>,
+    /// The numbers that the network computes in, in training and validation; weights and optimizer keep `f32`.
+    #[serde(default)]
+    pub precision: Precision,
     /// The seed of all random numbers.
     pub seed: u64,
     /// Random changes of training slices.
@@ -221,6 +225,7 @@ impl TrainConfig {
             optimizer: OptimizerConfig::nadam(),
             learning_rate: 1e-3,
             max_gradient_norm: None,
+            precision: Precision::F32,
             seed: 0,
             augmentation: Augmentation::standard(),
             skip_slices_without_body: true,
@@ -416,11 +421,13 @@ mod tests {
     }
 
     #[test]
-    fn configurations_of_before_there_was_a_choice_mean_nadam() -> Result<(), Box<dyn std::error::Error>> {
+    fn configurations_of_before_there_was_a_choice_mean_nadam_and_f32()
+    -> Result<(), Box<dyn std::error::Error>> {
         let config = TrainConfig::preset("3tn")?;
         let mut value = serde_json::to_value(&config)?;
-        let removed = value.as_object_mut().and_then(|fields| fields.remove("optimizer"));
-        assert_eq!(removed.ok_or("no field `optimizer`")?["kind"], "nadam");
+        let fields = value.as_object_mut().ok_or("no object")?;
+        assert_eq!(fields.remove("optimizer").ok_or("no field `optimizer`")?["kind"], "nadam");
+        assert_eq!(fields.remove("precision").ok_or("no field `precision`")?, "f32");
         assert_eq!(serde_json::from_str::<TrainConfig>(&value.to_string())?, config);
         Ok(())
     }

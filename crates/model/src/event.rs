@@ -53,8 +53,8 @@ pub enum TrainEvent {
         n_train_slices: usize,
         /// The number of validation slices.
         n_validation_slices: usize,
-        /// The kind of device.
-        device: String,
+        /// What it computes on, for instance `cpu, avx512-bf16, f32`.
+        computed_on: String,
     },
     /// A step was made.
     Step {

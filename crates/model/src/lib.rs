@@ -14,6 +14,7 @@
 mod ahead;
 mod baseline;
 mod case;
+mod computed_on;
 mod config;
 mod dataset;
 mod error;
@@ -47,4 +48,4 @@ pub use predict::{
 };
 pub use preprocessing::{BodyMethod, Normalization, Orientation, Preprocessing};
 pub use run_folder::{RunRecord, read_run};
-pub use train::{RunMode, TrainOutcome, device_kind, train};
+pub use train::{RunMode, TrainOutcome, train};

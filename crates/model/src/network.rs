@@ -14,23 +14,30 @@ use crate::{LossTerms, ModelError, RoiNetTraining, RoiVariant};
 pub(crate) struct Network {
     net: RoiNet,
     store: ParameterStore,
+    precision: Precision,
 }
 
 impl Network {
     /// A network with random parameters.
-    pub(crate) fn new(config: &RoiNetConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
+    pub(crate) fn new(
+        config: &RoiNetConfig,
+        precision: Precision,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
         let mut store = ParameterStore::new(number(seed, Purpose::Weights, 0, 0), device);
         let net = RoiNet::new(config, &mut store)?;
-        Ok(Self { net, store })
+        Ok(Self { net, store, precision })
     }
 
     /// A network with given parameters; they must be exactly the ones it has.
     pub(crate) fn with_weights(
         config: &RoiNetConfig,
+        precision: Precision,
         weights: &BTreeMap<String, Tensor>,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let network = Self::new(config, 0, device)?;
+        let network = Self::new(config, precision, 0, device)?;
         network.set_weights(weights)?;
         Ok(network)
     }
@@ -52,12 +59,12 @@ impl Network {
 
     /// The outputs for a batch in training.
     pub(crate) fn forward_train(&self, mr: &Tensor, dropout_seed: u64) -> Result<RoiNetOutput, ModelError> {
-        Ok(self.net.forward_train(mr, Precision::F32, dropout_seed)?)
+        Ok(self.net.forward_train(mr, self.precision, dropout_seed)?)
     }
 
     /// The outputs with running statistics and without dropout.
     pub(crate) fn forward(&self, mr: &Tensor) -> Result<RoiNetOutput, ModelError> {
-        Ok(self.net.forward(mr, Precision::F32)?)
+        Ok(self.net.forward(mr, self.precision)?)
     }
 }
 

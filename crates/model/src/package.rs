@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use synthct_nn::RoiNetConfig;
+use synthct_nn::{Precision, RoiNetConfig};
 
 use crate::error::chain;
 use crate::files::{
@@ -64,8 +64,10 @@ pub struct Provenance {
     pub best_epoch: Option<usize>,
     /// That epoch's combined validation loss; none for baselines.
     pub best_validation_loss: Option<f64>,
-    /// The kind of device the training ran on.
-    pub device: String,
+    /// What the training computed on when the package was written, for instance `cpu, avx512-bf16, f32`; of baselines,
+    /// and in packages of earlier versions, the kind of device alone.
+    #[serde(alias = "device")]
+    pub computed_on: String,
     /// The version of this library.
     pub synthct_version: String,
 }
@@ -286,7 +288,7 @@ fn load_weights(
     if let Some(name) = first_not_finite(&weights)? {
         return Err(refuse(format!("tensor `{name}` has infinite or NaN values")));
     }
-    Network::with_weights(network, &weights, &candle_core::Device::Cpu)
+    Network::with_weights(network, Precision::F32, &weights, &candle_core::Device::Cpu)
         .map_err(|error| refuse(chain(&error)))?;
     Ok(weights)
 }

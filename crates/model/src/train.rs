@@ -8,6 +8,7 @@ use candle_core::Device;
 
 use crate::baseline::sorted_samples;
 use crate::case::check_cases;
+use crate::computed_on::computed_on;
 use crate::dataset::{Dataset, PreparedCase, prepare_case};
 use crate::preprocessing::spacing_along_lps;
 use crate::run_folder::{RunFolder, Split};
@@ -50,7 +51,8 @@ pub enum TrainOutcome {
 /// # Errors
 /// [`ModelError::Config`] or [`ModelError::Cases`] with everything that is wrong, before anything slow is done;
 /// [`ModelError::RunFolderNotEmpty`], [`ModelError::NoRun`] or [`ModelError::OtherRun`] if `mode` does not suit the
-/// folder; [`ModelError::LossNotFinite`] with the batch; else what a step below fails with.
+/// folder; [`ModelError::Precision`] if the device does not compute in the one of `config`;
+/// [`ModelError::LossNotFinite`] with the batch; else what a step below fails with.
 pub fn train(
     train: &[Case],
     validation: &[Case],
@@ -62,10 +64,12 @@ pub fn train(
 ) -> Result<TrainOutcome, ModelError> {
     config.validate()?;
     check_cases(train, validation, &config.channels)?;
-    if validation.is_empty() && matches!(config.architecture, Architecture::RoiNet(_)) {
+    let is_network = matches!(config.architecture, Architecture::RoiNet(_));
+    if validation.is_empty() && is_network {
         let what = "there are no validation cases to choose the best epoch by".to_owned();
         return Err(ModelError::Cases { problems: vec![crate::CaseProblem { id: "-".to_owned(), what }] });
     }
+    let computed_on = computed_on(device, is_network.then_some(config.precision))?;
     let split = Split { train: identities(train), validation: identities(validation) };
     let folder = RunFolder::open(run_dir, mode, config, &split)?;
     let preprocessing = Preprocessing {
@@ -84,10 +88,9 @@ pub fn train(
         epochs_done: None,
         best_epoch: None,
         best_validation_loss: None,
-        device: device_kind(device).to_owned(),
+        computed_on,
         synthct_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let is_network = matches!(config.architecture, Architecture::RoiNet(_));
     let n_cases = train.len() + if is_network { validation.len() } else { 0 };
     let mut n_ready = 0;
     let mut prepare = |cases: &[Case]| -> Result<ControlFlow<(), Vec<PreparedCase>>, ModelError> {
@@ -142,13 +145,4 @@ pub fn train(
 
 fn identities(cases: &[Case]) -> Vec<CaseIdentity> {
     cases.iter().map(|case| CaseIdentity { id: case.id.clone(), sha256: case.fingerprint() }).collect()
-}
-
-/// The kind of a device by its name in events, packages and summaries: `cpu`, `cuda` or `metal`.
-pub const fn device_kind(device: &Device) -> &'static str {
-    match device {
-        Device::Cpu => "cpu",
-        Device::Cuda(_) => "cuda",
-        Device::Metal(_) => "metal",
-    }
 }

@@ -11,7 +11,6 @@ use crate::error::chain;
 use crate::network::{Network, loss_names, loss_tensors, loss_values, named_losses};
 use crate::random::{Purpose, number, stream};
 use crate::run_folder::{Checkpoint, Progress, RunFolder};
-use crate::train::device_kind;
 use crate::{
     CaseProblem, LossTerms, ModelError, ModelPackage, Optimizer, PackagedModel, Preprocessing, Provenance,
     RoiNetTraining, TrainConfig, TrainEvent, TrainObserver, TrainOutcome,
@@ -52,7 +51,8 @@ pub(crate) fn train_network(
         }
     }
     let config = &provenance.config;
-    let network = Network::new(&training.network(config.channels.len()), config.seed, device)?;
+    let network =
+        Network::new(&training.network(config.channels.len()), config.precision, config.seed, device)?;
     let optimizer =
         Optimizer::new(config.optimizer, config.learning_rate, config.max_gradient_norm, network.trainable());
     let mut trainer = Trainer {
@@ -85,7 +85,7 @@ impl Trainer<'_> {
             n_parameters: self.network.trainable().map(|(_, var)| var.elem_count()).sum(),
             n_train_slices: self.train.n_slices(),
             n_validation_slices: self.validation.n_slices(),
-            device: device_kind(self.device).to_owned(),
+            computed_on: self.provenance.computed_on.clone(),
         };
         if observer.on_event(&started).is_break() {
             return Ok(TrainOutcome::Stopped);

@@ -14,3 +14,21 @@ pub enum Precision {
     /// multiplies it.
     Bf16,
 }
+
+impl Precision {
+    /// The names that [`Precision::named`] knows.
+    pub const NAMES: [&str; 2] = ["f32", "bf16"];
+
+    /// The precision of a name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::F32, Self::Bf16].into_iter().find(|precision| precision.name() == name)
+    }
+
+    /// The name: `f32` or `bf16`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => Self::NAMES[0],
+            Self::Bf16 => Self::NAMES[1],
+        }
+    }
+}

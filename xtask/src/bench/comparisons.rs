@@ -58,6 +58,15 @@ pub(crate) const COMPARISONS: &[Comparison] = &[
     three_task("three-task train f32", "train", "f32", Instructions::All),
     three_task("three-task train bf16", "train", "bf16", Instructions::All),
     three_task("three-task train f32 avx2", "train", "f32", Instructions::Avx2),
+    Comparison {
+        name: "pix2pix train f32",
+        example: "pix2pix_step",
+        script: "pix2pix.py",
+        mode: "train",
+        precision: "f32",
+        instructions: Instructions::All,
+        work: Work { batch: 4, side: 256, filters: 64, steps: 4 },
+    },
 ];
 
 const fn three_task(

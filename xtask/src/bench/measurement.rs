@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::process::{Process, cargo, process};
+use crate::process::cargo;
 
 /// What a program measured of itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,18 +14,14 @@ pub(crate) struct Measurement {
     pub(crate) base_rss_mib: Option<f64>,
     /// The vector instructions that ran.
     pub(crate) path: String,
-    /// The precision that ran.
+    /// The precision that ran, and whether the loss came out as NaN in it.
     pub(crate) precision: String,
     /// Everything it said.
     pub(crate) line: Value,
 }
 
 impl Measurement {
-    /// Runs a program and reads the last line it prints.
-    pub(crate) fn of(program: Process) -> Result<Self> {
-        Self::parse(&program.output()?)
-    }
-
+    /// Reads the last line that a program printed.
     pub(crate) fn parse(output: &str) -> Result<Self> {
         let last = output.lines().last().context("the program printed nothing")?;
         let line: Value =
@@ -33,28 +29,31 @@ impl Measurement {
         let number =
             |name: &str| line[name].as_f64().with_context(|| format!("no number `{name}` in {last}"));
         let word = |name: &str| line[name].as_str().unwrap_or("not said").to_owned();
+        let mut precision = word("precision");
+        if line["loss_is_finite"].as_bool() == Some(false) {
+            precision.push_str(", loss not finite");
+        }
         Ok(Self {
             ms_per_slice: number("ms_per_slice")?,
             peak_rss_mib: number("peak_rss_mib")?,
             base_rss_mib: line["base_rss_mib"].as_f64(),
             path: word("path"),
-            precision: word("precision"),
+            precision,
             line,
         })
     }
 }
 
-/// Builds an example of `synthct-nn` for release and gives a command line that starts it on so many threads.
-pub(crate) fn our_example(name: &str, threads: usize) -> Result<Process> {
+/// Builds an example of `synthct-nn` for release and gives the path of its program.
+pub(crate) fn our_example(name: &str) -> Result<String> {
     let build = ["build", "--release", "--package", "synthct-nn", "--message-format", "json", "--example"];
     let messages = cargo(&build).args([name]).output()?;
-    let executable = messages
+    messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(str::to_owned))
-        .with_context(|| format!("cargo built no example `{name}`"))?;
-    Ok(process(executable).env("RAYON_NUM_THREADS", &threads.to_string()))
+        .with_context(|| format!("cargo built no example `{name}`"))
 }
 
 #[cfg(test)]
@@ -71,6 +70,8 @@ mod tests {
             (found.path.as_str(), found.precision.as_str(), found.base_rss_mib),
             ("avx512", "f32", None)
         );
+        let found = Measurement::parse(&line.replace("\"mode\"", "\"loss_is_finite\":false,\"mode\""))?;
+        assert_eq!(found.precision, "f32, loss not finite");
         let Err(error) = Measurement::parse(&line.replace("ms_per_slice", "seconds")) else {
             anyhow::bail!("a line without a time was accepted");
         };

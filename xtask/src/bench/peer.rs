@@ -7,7 +7,10 @@ use super::comparisons::{COMPARISONS, Comparison, DEFAULT_MALLOC, LAYOUTS, MALLO
 use super::measurement::{Measurement, our_example};
 use super::report::{Outcome, Row, document};
 use crate::generated;
-use crate::process::{process, step, workspace_root};
+use crate::process::{Process, process, step, workspace_root};
+
+/// How often a program that crashes is tried: PyTorch's bf16 training crashes by chance on some processors.
+const TRIES: usize = 3;
 
 #[expect(clippy::print_stdout, reason = "the tables are the command's output")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -32,6 +35,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.write {
         generated::differs("docs/BENCHMARKS.md", "cargo xtask bench --peer torch --write", &tables, true)?;
     }
+    let gaps: Vec<_> = outcomes.iter().filter(|outcome| outcome.ratio().is_none()).collect();
+    if !gaps.is_empty() {
+        let names: Vec<_> = gaps.iter().map(|outcome| outcome.comparison.name).collect();
+        bail!("one side ran in none of its ways: {}", names.join(", "));
+    }
     Ok(())
 }
 
@@ -50,44 +58,58 @@ fn compare(comparison: &Comparison, arguments: &Arguments) -> Result<Outcome> {
         }
     }
     ours.push(our_row(&comparison, arguments)?);
-    if torch.iter().all(|row| row.measured.is_err()) {
-        bail!("PyTorch ran in none of its ways");
-    }
     Ok(Outcome { comparison, ours, torch })
 }
 
-fn our_row(comparison: &Comparison, arguments: &Arguments) -> Result<Row> {
-    let program = our_example(comparison.example, arguments.threads)?
-        .args(["--mode", comparison.mode, "--precision", comparison.precision])
-        .args(comparison.work.arguments())
-        .args(comparison.instructions.our_arguments());
-    Ok(Row { way: "direct", malloc: DEFAULT_MALLOC.name, measured: Ok(Measurement::of(program)?) })
+/// Ours.
+pub(crate) fn our_row(comparison: &Comparison, arguments: &Arguments) -> Result<Row> {
+    let example = our_example(comparison.example)?;
+    let program = || {
+        process(&example)
+            .env("RAYON_NUM_THREADS", &arguments.threads.to_string())
+            .args(["--mode", comparison.mode, "--precision", comparison.precision])
+            .args(comparison.work.arguments())
+            .args(comparison.instructions.our_arguments())
+    };
+    measured(program, "direct", DEFAULT_MALLOC)
 }
 
-/// A way of PyTorch that crashes is shown as such; the others still count.
-#[expect(clippy::print_stderr, reason = "what a crashed program said")]
-fn torch_row(
+/// PyTorch in one of its ways.
+pub(crate) fn torch_row(
     comparison: &Comparison,
     layout: &'static str,
     malloc: Malloc,
     arguments: &Arguments,
 ) -> Result<Row> {
-    let mut program = process(&arguments.python)
-        .args([workspace_root().join("xtask/peers").join(comparison.script)])
-        .args(["--mode", comparison.mode, "--precision", comparison.precision, "--layout", layout])
-        .args(["--threads", &arguments.threads.to_string()])
-        .args(comparison.work.arguments())
-        .env("OMP_NUM_THREADS", &arguments.threads.to_string())
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    for (name, value) in malloc.environment.iter().chain(comparison.instructions.torch_environment()) {
-        program = program.env(name, value);
-    }
-    let output = program.ended()?;
-    let measured = if output.status.success() {
-        Ok(Measurement::parse(&String::from_utf8(output.stdout)?)?)
-    } else {
-        eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        Err(output.status.to_string())
+    let program = || {
+        let mut program = process(&arguments.python)
+            .args([workspace_root().join("xtask/peers").join(comparison.script)])
+            .args(["--mode", comparison.mode, "--precision", comparison.precision, "--layout", layout])
+            .args(["--threads", &arguments.threads.to_string()])
+            .args(comparison.work.arguments())
+            .env("OMP_NUM_THREADS", &arguments.threads.to_string())
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        for (name, value) in malloc.environment.iter().chain(comparison.instructions.torch_environment()) {
+            program = program.env(name, value);
+        }
+        program
     };
-    Ok(Row { way: layout, malloc: malloc.name, measured })
+    measured(program, layout, malloc)
+}
+
+/// Runs a program. One that crashes is tried again, and in the end shown as such; the others still count.
+#[expect(clippy::print_stderr, reason = "the figures as they come, and what a crashed program said")]
+fn measured(program: impl Fn() -> Process, way: &'static str, malloc: Malloc) -> Result<Row> {
+    let mut end = String::new();
+    for _ in 0..TRIES {
+        let output = program().ended()?;
+        if output.status.success() {
+            let text = String::from_utf8(output.stdout)?;
+            eprintln!("{way}, {}: {}", malloc.name, text.trim_end());
+            return Ok(Row { way, malloc: malloc.name, measured: Ok(Measurement::parse(&text)?) });
+        }
+        end = output.status.to_string();
+        eprintln!("{way}, {}: {end}\n{}", malloc.name, String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    Ok(Row { way, malloc: malloc.name, measured: Err(end) })
 }

@@ -15,27 +15,39 @@ pub(crate) struct Row {
     pub(crate) measured: Result<Measurement, String>,
 }
 
-/// All that ran for one comparison; on each side at least one program came to its end.
+/// All that ran for one comparison.
 pub(crate) struct Outcome {
     pub(crate) comparison: Comparison,
     pub(crate) ours: Vec<Row>,
     pub(crate) torch: Vec<Row>,
 }
 
-/// The fastest of some rows, and what it measured.
-fn fastest(rows: &[Row]) -> (&Row, &Measurement) {
+impl Outcome {
+    /// PyTorch's time / ours, if both sides came to an end.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        let ((_, ours), (_, torch)) = (fastest(&self.ours)?, fastest(&self.torch)?);
+        Some(torch.ms_per_slice / ours.ms_per_slice)
+    }
+}
+
+/// The fastest of some rows, and what it measured; none if all of them crashed.
+fn fastest(rows: &[Row]) -> Option<(&Row, &Measurement)> {
     rows.iter()
         .filter_map(|row| Some((row, row.measured.as_ref().ok()?)))
         .min_by(|(_, a), (_, b)| a.ms_per_slice.total_cmp(&b.ms_per_slice))
-        .expect("because on each side a program came to its end")
+}
+
+/// A number with so many digits after the point, or a dash.
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 
 /// Machine and settings, the ratios, and a table with every row of each comparison.
 pub(crate) fn document(outcomes: &[Outcome], threads: usize) -> String {
     let mut text = String::new();
     let version = outcomes
-        .first()
-        .and_then(|outcome| fastest(&outcome.torch).1.line["version"].as_str())
+        .iter()
+        .find_map(|outcome| fastest(&outcome.torch)?.1.line["version"].as_str())
         .unwrap_or("of unknown version");
     let line = format!(
         "{}; {threads} threads on either side; PyTorch {version}. Ratio: PyTorch's time / ours, above 1 ours is faster.\n\n",
@@ -44,17 +56,19 @@ pub(crate) fn document(outcomes: &[Outcome], threads: usize) -> String {
     text.push_str(&line);
     text.push_str("| comparison | ours, ms/slice | PyTorch's best, ms/slice | how | ratio | peak memory, ours / PyTorch's best |\n|---|---|---|---|---|---|\n");
     for outcome in outcomes {
-        let ((_, ours), (way, torch)) = (fastest(&outcome.ours), fastest(&outcome.torch));
+        let (ours, torch) = (fastest(&outcome.ours), fastest(&outcome.torch));
+        let ms = |side: Option<(&Row, &Measurement)>| number(side.map(|(_, found)| found.ms_per_slice), 1);
+        let peak = |side: Option<(&Row, &Measurement)>| number(side.map(|(_, found)| found.peak_rss_mib), 0);
+        let how =
+            torch.map_or_else(|| "crashed".to_owned(), |(row, _)| format!("{}, {}", row.way, row.malloc));
         let line = format!(
-            "| {} | {:.1} | {:.1} | {}, {} | **{:.2}** | {:.0} / {:.0} MiB |\n",
+            "| {} | {} | {} | {how} | **{}** | {} / {} MiB |\n",
             outcome.comparison.name,
-            ours.ms_per_slice,
-            torch.ms_per_slice,
-            way.way,
-            way.malloc,
-            torch.ms_per_slice / ours.ms_per_slice,
-            ours.peak_rss_mib,
-            torch.peak_rss_mib,
+            ms(ours),
+            ms(torch),
+            number(outcome.ratio(), 2),
+            peak(ours),
+            peak(torch),
         );
         text.push_str(&line);
     }
@@ -80,7 +94,7 @@ fn table(outcome: &Outcome, threads: usize) -> String {
         let _ = write!(text, " PyTorch with {}, ours with `{ours}`.", settings.join(" and "));
     }
     text.push_str("\n\n| side | way | malloc | threads | instructions | precision | ms/slice | peak MiB (at start) | ratio |\n|---|---|---|---|---|---|---|---|---|\n");
-    let ours_ms = fastest(&outcome.ours).1.ms_per_slice;
+    let ours_ms = fastest(&outcome.ours).map(|(_, found)| found.ms_per_slice);
     let sides = [("ours", &outcome.ours), ("PyTorch", &outcome.torch)];
     for (side, row) in sides.into_iter().flat_map(|(side, rows)| rows.iter().map(move |row| (side, row))) {
         let settings = format!("| {side} | {} | {} | {threads}", row.way, row.malloc);
@@ -90,9 +104,9 @@ fn table(outcome: &Outcome, threads: usize) -> String {
                 let Measurement { ms_per_slice, peak_rss_mib, path, precision, .. } = measured;
                 let base =
                     measured.base_rss_mib.map_or_else(|| "not said".to_owned(), |mib| format!("{mib:.0}"));
-                let ratio = ms_per_slice / ours_ms;
+                let ratio = number(ours_ms.map(|ours_ms| ms_per_slice / ours_ms), 2);
                 format!(
-                    "{settings} | {path} | {precision} | {ms_per_slice:.1} | {peak_rss_mib:.0} ({base}) | {ratio:.2} |\n"
+                    "{settings} | {path} | {precision} | {ms_per_slice:.1} | {peak_rss_mib:.0} ({base}) | {ratio} |\n"
                 )
             }
         };
@@ -158,6 +172,10 @@ mod tests {
         assert!(text.contains(
             "| PyTorch | channels-last | glibc default | 2 | – | – | signal: 11 (SIGSEGV) | – | – |"
         ));
+        let crashed = || Row { measured: Err("signal: 11 (SIGSEGV)".to_owned()), ..row("direct", 0.0, None) };
+        let comparison = COMPARISONS[2];
+        let outcome = Outcome { comparison, ours: vec![crashed()], torch: vec![crashed()] };
+        assert!(document(&[outcome], 2).contains("| – | – | crashed | **–** | – / – MiB |"));
         assert!(text.contains("`ONEDNN_MAX_CPU_ISA=AVX2`") && text.contains("`--level avx2`"), "{text}");
     }
 }

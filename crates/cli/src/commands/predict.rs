@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use sct::io::{OutputType, ReadOptions, read_volume_with, write_mask, write_volume};
-use sct::model::{ModelPackage, PredictOptions, device_kind, predict};
+use sct::model::{ModelPackage, PredictOptions, predict};
+use sct::nn::Precision;
 use sct::pipeline::Observer as _;
 
 use super::make_parent;
@@ -38,6 +39,9 @@ pub(crate) struct Arguments {
     /// What to compute on
     #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
     device: DeviceName,
+    /// The numbers a network computes in: bf16 is faster where the processor multiplies it, and less exact
+    #[arg(long, value_name = "NAME", value_parser = Precision::NAMES, default_value = Precision::F32.name())]
+    precision: String,
 }
 
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
@@ -47,11 +51,13 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let read =
         || arguments.input.iter().map(|path| read_volume_with(path, &options)).collect::<Result<Vec<_>, _>>();
     let mr = ui.spin("reading", read)?;
+    let standard = PredictOptions::standard();
+    let precision = Precision::named(&arguments.precision).unwrap_or(standard.precision);
     let prediction = {
         let mut bars = StageBars::new(ui);
         bars.stage("predicting", None);
         let mut on_progress = |progress| bars.predicting(progress);
-        predict(&package, &mr, &PredictOptions::standard(), &device, &mut on_progress)?
+        predict(&package, &mr, &PredictOptions { precision, ..standard }, &device, &mut on_progress)?
     };
     make_parent(&arguments.out)?;
     ui.spin("writing", || write_volume(&arguments.out, &prediction.sct, OutputType::I16))?;
@@ -63,6 +69,6 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let (path, grid) = (arguments.out.display(), prediction.sct.grid());
-    ui.say(&format!("wrote {path}: {grid}; computed on {}", device_kind(&device)));
+    ui.say(&format!("wrote {path}: {grid}; computed on {}", prediction.computed_on));
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use sct::nn::Precision;
 
 fn sct(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sct"));
@@ -161,21 +162,32 @@ fn failures_name_the_file_and_the_way_out() -> Result<()> {
 }
 
 #[test]
-fn optimizer_and_learning_rate_reach_the_run() -> Result<()> {
+fn optimizer_learning_rate_and_precision_reach_the_run() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let cohort = coarse_cohort(folder.path(), "2")?;
     let train = |name: &str, more: &[&str]| -> Result<Vec<u8>> {
         let out = folder.path().join(name);
         let fixed: Vec<_> = "train --preset 3tn --filters 4 --epochs 1 --data".split(' ').collect();
-        run(&[&fixed[..], &[text(&cohort), "--out", text(&out)], more].concat())?;
+        let output = run(&[&fixed[..], &[text(&cohort), "--out", text(&out)], more].concat())?;
         let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("config.json"))?)?;
-        let expected = if more.is_empty() { ("nadam", 1e-3) } else { ("adamw", 2e-4) };
-        assert_eq!(config["optimizer"]["kind"], expected.0);
-        assert_eq!(config["learning_rate"], expected.1);
+        let (optimizer, learning_rate, precision) =
+            if more.is_empty() { ("nadam", 1e-3, "f32") } else { ("adamw", 2e-4, "bf16") };
+        assert_eq!(config["optimizer"]["kind"], optimizer);
+        assert_eq!(config["learning_rate"], learning_rate);
+        assert_eq!(config["precision"], precision);
+        let said = String::from_utf8(output.stderr)?;
+        assert!(said.contains("computed on cpu, ") && said.contains(&format!(", {precision}\n")), "{said}");
         Ok(fs::read(out.join("package/model.safetensors"))?)
     };
-    let adamw = ["--optimizer", "adamw", "--learning-rate", "2e-4"];
+    let adamw = ["--optimizer", "adamw", "--learning-rate", "2e-4", "--precision", "bf16"];
     assert!(train("nadam", &[])? != train("adamw", &adamw)?);
+    let (mr, sct_file) = (cohort.join("head-0001/mr.nii.gz"), folder.path().join("sct.nii.gz"));
+    let model = folder.path().join("adamw");
+    for precision in Precision::NAMES {
+        let files = ["--model", text(&model), "--input", text(&mr), "--out", text(&sct_file)];
+        let predicted = run(&[&["predict", "--precision", precision][..], &files].concat())?;
+        assert!(String::from_utf8(predicted.stderr)?.ends_with(&format!(", {precision}\n")));
+    }
     let (code, said) =
         fail(&["train", "--data", "x", "--preset", "3tn", "--out", "y", "--optimizer", "sgd"])?;
     assert_eq!(code, Some(2));

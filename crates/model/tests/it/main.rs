@@ -3,6 +3,7 @@
 mod heads;
 mod learning;
 mod packages;
+mod precision;
 mod prediction;
 mod resuming;
 

@@ -178,7 +178,9 @@ fn the_batch_size_changes_no_bit() -> TestResult {
     let package = network()?;
     let mr = [Head { subject: 2 }.mr(&axial_grid(7)?)];
     let run = |batch_size| {
-        let options = PredictOptions { outside_body: OutsideBody::AsPredicted, batch_size, keep_heads: true };
+        let outside_body = OutsideBody::AsPredicted;
+        let options =
+            PredictOptions { outside_body, batch_size, keep_heads: true, ..PredictOptions::standard() };
         let mut done = Vec::new();
         let prediction = predict(&package, &mr, &options, &Device::Cpu, &mut |progress| {
             done.push((progress.n_done, progress.n_slices));

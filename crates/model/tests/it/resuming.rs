@@ -9,6 +9,7 @@ use synthct_model::candle_core::Device;
 use synthct_model::{
     Case, ModelError, OptimizerConfig, RunMode, TrainConfig, TrainEvent, TrainOutcome, Unobserved, train,
 };
+use synthct_nn::Precision;
 
 use crate::TestResult;
 use crate::heads::{cases, small_config};
@@ -159,7 +160,36 @@ fn every_optimizer_resumes_bit_for_bit() -> TestResult {
 }
 
 #[test]
-fn a_run_of_before_there_was_a_choice_of_optimizers_resumes() -> TestResult {
+fn in_bfloat16_runs_resume_bit_for_bit_on_any_number_of_threads() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut setting = Setting::new()?;
+    setting.config.epochs = 2;
+    let go_on = |_: &TrainEvent| ControlFlow::Continue(());
+    let single = folder.path().join("f32");
+    let _ = setting.run(&single, RunMode::New, go_on)?;
+    setting.config.precision = Precision::Bf16;
+    let mut expected = None;
+    for n_threads in [1, 2, 3] {
+        let run = folder.path().join(n_threads.to_string());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
+        let stopped = pool.install(|| {
+            setting.run(&run, RunMode::New, |event| match event {
+                // One thread goes through, the others are interrupted in different epochs.
+                TrainEvent::Step { epoch, step: 2, .. } if *epoch + 1 == n_threads => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            })
+        })?;
+        assert_eq!(stopped == TrainOutcome::Stopped, n_threads > 1);
+        let _ = pool.install(|| setting.run(&run, RunMode::Resume, go_on))?;
+        let found = results(&run)?;
+        assert!(*expected.get_or_insert_with(|| found.clone()) == found, "{n_threads} threads differ from 1");
+    }
+    assert!(expected.ok_or("nothing ran")?[0] != results(&single)?[0], "the precision has an effect");
+    Ok(())
+}
+
+#[test]
+fn a_run_of_before_there_was_a_choice_of_optimizer_and_precision_resumes() -> TestResult {
     let folder = tempfile::tempdir()?;
     let (whole, old) = (folder.path().join("whole"), folder.path().join("old"));
     let setting = Setting::new()?;
@@ -170,8 +200,10 @@ fn a_run_of_before_there_was_a_choice_of_optimizers_resumes() -> TestResult {
     };
     let _ = setting.run(&old, RunMode::New, stop_at_start)?;
     let mut config: serde_json::Value = serde_json::from_slice(&fs::read(old.join("config.json"))?)?;
-    let removed = config.as_object_mut().and_then(|fields| fields.remove("optimizer"));
-    assert!(removed.is_some(), "{config}");
+    let fields = config.as_object_mut().ok_or("no object")?;
+    for field in ["optimizer", "precision"] {
+        assert!(fields.remove(field).is_some(), "no field `{field}`");
+    }
     fs::write(old.join("config.json"), config.to_string())?;
     // Twice, so that a checkpoint is written and read with this configuration.
     for last_epoch in [1, 4] {

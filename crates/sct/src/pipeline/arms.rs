@@ -18,7 +18,7 @@ use super::{Observer, PipelineError};
 pub struct Arm {
     /// Its name in tables and folders.
     pub name: String,
-    /// How it is trained.
+    /// How it is trained; a network also predicts in the precision named here.
     pub config: TrainConfig,
 }
 
@@ -31,6 +31,8 @@ pub struct ArmResult {
     pub cases: Vec<CaseResult>,
     /// Mean and standard deviation over the cases.
     pub summary: ImageSummary,
+    /// What its training computed on.
+    pub computed_on: String,
 }
 
 /// What one method made of one case.
@@ -87,11 +89,10 @@ fn run_arm(
     }
     let package = ModelPackage::load(&run)?;
     observer.stage(&format!("predict {}", arm.name), Some(split.test.len()));
+    let options = PredictOptions { precision: arm.config.precision, ..PredictOptions::standard() };
     let mut cases = Vec::with_capacity(split.test.len());
     for case in split.test {
-        let prediction = predict(&package, &case.mr, &PredictOptions::standard(), device, &mut |_| {
-            ControlFlow::Continue(())
-        })?;
+        let prediction = predict(&package, &case.mr, &options, device, &mut |_| ControlFlow::Continue(()))?;
         for warning in &prediction.warnings {
             tracing::warn!("{}, {}: {warning}", arm.name, case.id);
         }
@@ -104,7 +105,8 @@ fn run_arm(
     }
     let metrics: Vec<ImageMetrics> = cases.iter().map(|case| case.metrics.clone()).collect();
     let summary = summarize(&metrics);
-    Ok(ArmResult { name: arm.name.clone(), cases, summary })
+    let computed_on = package.provenance().computed_on.clone();
+    Ok(ArmResult { name: arm.name.clone(), cases, summary, computed_on })
 }
 
 /// Hands training events on.

@@ -16,18 +16,18 @@ use super::{ArmResult, PipelineError};
 pub struct Summary {
     /// The figures of each arm, by name.
     pub arms: BTreeMap<String, ImageSummary>,
-    /// What the networks ran on.
-    pub device: String,
+    /// What each arm's training computed on, by name, for instance `cpu, avx512-bf16, f32`.
+    pub computed_on: BTreeMap<String, String>,
     /// The version of this crate.
     pub version: &'static str,
 }
 
 impl Summary {
     /// Gathers the arms' figures.
-    pub fn new(arms: &[ArmResult], device: impl Into<String>) -> Self {
+    pub fn new(arms: &[ArmResult]) -> Self {
         Self {
             arms: arms.iter().map(|arm| (arm.name.clone(), arm.summary.clone())).collect(),
-            device: device.into(),
+            computed_on: arms.iter().map(|arm| (arm.name.clone(), arm.computed_on.clone())).collect(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
