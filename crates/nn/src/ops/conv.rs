@@ -15,7 +15,7 @@ const MAX_DIRECT_CHANNELS: usize = 64;
 
 /// True if a convolution has stride 1 and keeps the image's size around an odd kernel, as [`conv2d_same`] does.
 pub(super) fn is_same(weight: &Tensor, options: &Conv2dOptions) -> bool {
-    let Conv2dOptions { stride, padding, dilation } = *options;
+    let Conv2dOptions { stride, padding, dilation, .. } = *options;
     let Ok((outputs, inputs, height, width)) = weight.dims4() else {
         return false;
     };
