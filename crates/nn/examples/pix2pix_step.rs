@@ -14,14 +14,20 @@ mod measure;
 use candle_core::{Device, Result, Tensor, Var};
 use measure::{Adam, Failure, Options, memory_mib};
 use synthct_nn::ops::{
-    Activation, BatchNorm, BatchNormOptions, Conv2dOptions, ConvTranspose2dOptions, batch_norm,
+    Activation, BatchNorm, BatchNormOptions, Conv2dOptions, ConvTranspose2dOptions, CudaMath, batch_norm,
     channel_moments, conv_transpose2d, conv2d,
 };
 use synthct_nn::{CpuPath, Init, NnError, ParameterStore, Precision};
 
-const HALVE: Conv2dOptions = Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2] };
-const DOUBLE: ConvTranspose2dOptions =
-    ConvTranspose2dOptions { stride: [2; 2], padding: [1; 2], output_padding: [0; 2], dilation: [1; 2] };
+const HALVE: Conv2dOptions =
+    Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2], math: CudaMath::Full };
+const DOUBLE: ConvTranspose2dOptions = ConvTranspose2dOptions {
+    stride: [2; 2],
+    padding: [1; 2],
+    output_padding: [0; 2],
+    dilation: [1; 2],
+    math: CudaMath::Full,
+};
 
 /// What a layer does to the image's size.
 #[derive(Clone, Copy, PartialEq, Eq)]

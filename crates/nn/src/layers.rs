@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 
 use crate::random::NamedRng;
 use crate::store::{Init, ParameterStore};
-use crate::{NnError, ops};
+use crate::{NnError, Precision, ops};
 
 /// How a network runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub(crate) struct Conv {
     pub(crate) weight: Var,
     pub(crate) bias: Option<Var>,
     kernel_size: usize,
+    cuda_math: ops::CudaMath,
 }
 
 impl Conv {
@@ -50,12 +51,23 @@ impl Conv {
         let weight = store.parameter(&format!("{name}.weight"), &shape, init)?;
         let bias =
             with_bias.then(|| store.parameter(&format!("{name}.bias"), &[outputs], init)).transpose()?;
-        Ok(Self { weight, bias, kernel_size })
+        Ok(Self { weight, bias, kernel_size, cuda_math: store.cuda_math() })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, dilation: usize, mode: Mode) -> Result<Tensor, NnError> {
+    /// On a GPU in bfloat16 or, for [`Precision::F32`], as the parameter store says; on the CPU in `f32`.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        dilation: usize,
+        mode: Mode,
+        precision: Precision,
+    ) -> Result<Tensor, NnError> {
         let bias = self.bias.as_ref().map(|bias| mode.tensor(bias));
-        let options = ops::Conv2dOptions::same(self.kernel_size, dilation);
+        let math = match precision {
+            Precision::F32 => self.cuda_math,
+            Precision::Bf16 => ops::CudaMath::Bf16,
+        };
+        let options = ops::Conv2dOptions { math, ..ops::Conv2dOptions::same(self.kernel_size, dilation) };
         Ok(ops::conv2d(x, &mode.tensor(&self.weight), bias.as_ref(), &options)?)
     }
 }

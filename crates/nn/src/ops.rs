@@ -1,8 +1,11 @@
 //! Differentiable operations on candle tensors, with their own backward passes.
 //!
-//! All take and return contiguous-or-not `f32` tensors of shape `[N, C, H, W]` on the CPU, or on an NVIDIA GPU in
-//! a build with the feature `cudnn`, and fail with candle's error on anything else. An input that needs no gradient is found out by [`candle_core::Tensor::track_op`] and
-//! costs none.
+//! All take and return contiguous-or-not `f32` tensors of shape `[N, C, H, W]`, or `[N, C, D, H, W]`, and fail with
+//! candle's error on anything else. An input that needs no gradient is found out by
+//! [`candle_core::Tensor::track_op`] and costs none.
+//!
+//! All run on the CPU. [`conv2d`], [`conv_transpose2d`], [`batch_norm`] and [`channel_moments`] also run on an NVIDIA
+//! GPU in a build with the feature `cudnn`.
 
 mod conv;
 mod convolution;

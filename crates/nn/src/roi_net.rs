@@ -117,11 +117,15 @@ impl RoiNet {
     ///
     /// The same input, weights and seed give the same bits, whatever the number of threads.
     ///
+    /// On an NVIDIA GPU [`Precision::Bf16`] rounds the factors and the results of convolutions to bfloat16 and leaves
+    /// everything between them in `f32`; [`Precision::F32`] convolves as [`ParameterStore::with_cuda_math`] says.
+    ///
     /// # Shapes
     /// `x` `[N, in_channels, H, W]`, any height and width; the outputs are `[N, 1, H, W]`.
     ///
     /// # Errors
-    /// [`NnError::Input`], [`NnError::SinglePixelBatch`].
+    /// [`NnError::Input`], [`NnError::SinglePixelBatch`]; [`NnError::Tensor`] on a GPU in a build without the feature
+    /// `cudnn`, or if input and parameters are on different devices.
     pub fn forward_train(
         &self,
         x: &Tensor,
@@ -136,22 +140,21 @@ impl RoiNet {
         if x.device().is_cpu() {
             return self.train_fused(x, precision, dropout_seed);
         }
-        self.run(x, Mode::Train { dropout_seed })
+        self.run(x, Mode::Train { dropout_seed }, precision)
     }
 
     /// Runs the network for evaluation: running statistics, no dropout, no gradient.
     ///
-    /// # Shapes
-    /// As [`Self::forward_train`].
+    /// What `precision` means on a GPU, and the shapes, are as in [`Self::forward_train`].
     ///
     /// # Errors
-    /// [`NnError::Input`].
+    /// As [`Self::forward_train`], but for the batch of a single pixel.
     pub fn forward(&self, x: &Tensor, precision: Precision) -> Result<RoiNetOutput, NnError> {
         self.check(x)?;
         if x.device().is_cpu() {
             return self.evaluate_fused(&x.detach(), precision);
         }
-        self.run(&x.detach(), Mode::Evaluate)
+        self.run(&x.detach(), Mode::Evaluate, precision)
     }
 
     fn check(&self, x: &Tensor) -> Result<(), NnError> {
@@ -255,16 +258,17 @@ impl RoiNet {
     }
 
     /// The network layer by layer: the plain twin of the fused engine, and the way on other devices.
-    fn run(&self, x: &Tensor, mode: Mode) -> Result<RoiNetOutput, NnError> {
+    fn run(&self, x: &Tensor, mode: Mode, precision: Precision) -> Result<RoiNetOutput, NnError> {
         let [c1, c2, c3, c4, c5, c6, c7] = &self.trunk;
-        let x1 = c1.forward(x, mode)?;
-        let x2 = c2.forward(&x1, mode)?;
-        let x3 = c3.forward(&x2, mode)?;
-        let x5 = c5.forward(&c4.forward(&x3, mode)?, mode)?;
-        let x6 = c6.forward(&Tensor::cat(&[&x5, &x3], 1)?, mode)?;
-        let x7 = c7.forward(&Tensor::cat(&[&x6, &x2], 1)?, mode)?;
+        let block = |block: &Block, x: &Tensor| block.forward(x, mode, precision);
+        let x1 = block(c1, x)?;
+        let x2 = block(c2, &x1)?;
+        let x3 = block(c3, &x2)?;
+        let x5 = block(c5, &block(c4, &x3)?)?;
+        let x6 = block(c6, &Tensor::cat(&[&x5, &x3], 1)?)?;
+        let x7 = block(c7, &Tensor::cat(&[&x6, &x2], 1)?)?;
         let last = Tensor::cat(&[&x7, &x1], 1)?;
-        let run = |head: &Head| head.forward(&last, mode);
+        let run = |head: &Head| head.forward(&last, mode, precision);
         Ok(RoiNetOutput {
             whole_hu: run(&self.whole_hu)?,
             bone_hu: self.bone_hu.as_ref().map(run).transpose()?,
@@ -310,12 +314,12 @@ impl Block {
         self.conv1.weight.dims()[0]
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
-        let branch = |conv: &Conv| conv.forward(x, self.dilation, mode);
+    fn forward(&self, x: &Tensor, mode: Mode, precision: Precision) -> Result<Tensor, NnError> {
+        let branch = |conv: &Conv| conv.forward(x, self.dilation, mode, precision);
         let both = Tensor::cat(&[branch(&self.conv5)?, branch(&self.conv3)?], 1)?;
         let dropout = SpatialDropout { name: &self.name, rate: self.dropout };
         let both = norm_activation(&[&self.bn5, &self.bn3], &both, Activation::Elu, Some(dropout), mode)?;
-        self.conv1.forward(&both, 1, mode)
+        self.conv1.forward(&both, 1, mode, precision)
     }
 }
 
@@ -347,8 +351,8 @@ impl Head {
         })
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
-        let x = self.conv.forward(&self.block.forward(x, mode)?, 1, mode)?;
+    fn forward(&self, x: &Tensor, mode: Mode, precision: Precision) -> Result<Tensor, NnError> {
+        let x = self.conv.forward(&self.block.forward(x, mode, precision)?, 1, mode, precision)?;
         norm_activation(&[&self.norm], &x, self.activation, None, mode)
     }
 }

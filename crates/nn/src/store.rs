@@ -49,7 +49,8 @@ impl ParameterStore {
         Self { seed, device: device.clone(), cuda_math: CudaMath::Full, entries: BTreeMap::new() }
     }
 
-    /// With this arithmetic for the convolutions of networks that are built on the store, where it is on a GPU.
+    /// With this arithmetic for the convolutions of networks that are built on the store, where it is on a GPU and
+    /// [`Precision::F32`](crate::Precision::F32) is asked for.
     pub fn with_cuda_math(mut self, math: CudaMath) -> Self {
         self.cuda_math = math;
         self

@@ -4,69 +4,49 @@ use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{CudaStorage, Result, Shape, Tensor};
 
-use super::geometry::{ConvGeometry, PlanKey};
+use super::geometry::PlanKey;
 use super::launch::Segments;
 use super::raw;
 use super::raw::cudnn::{self, Bf16};
 use super::tensor::{Argument, tensor, view, with_storages};
 use crate::ops::CudaMath;
 
-/// Convolves `x` with `weight` and adds the bias, if there is one.
-pub(crate) fn forward(
-    geometry: ConvGeometry,
-    math: CudaMath,
-    x: Argument,
-    weight: Argument,
-    bias: Option<Argument>,
-) -> Result<(CudaStorage, Shape)> {
+/// y from `x` and `weight`.
+pub(crate) fn convolve(key: PlanKey, x: Argument, weight: Argument) -> Result<CudaSlice<f32>> {
+    let PlanKey { geometry, math } = key;
     let device = &x.0.device;
-    let shape = geometry.output()?;
-    let key = PlanKey { geometry, math };
     let (x, weight) = (view(x)?, view(weight)?);
-    let mut y = match math {
-        CudaMath::Full | CudaMath::Tf32 => cudnn::forward(device, key, &x, &weight)?,
+    match math {
+        CudaMath::Full | CudaMath::Tf32 => cudnn::forward(device, key, &x, &weight),
         CudaMath::Bf16 => {
             let x = channels_last(device, &x, geometry.input)?;
             let weight = channels_last(device, &weight, geometry.weight)?;
-            channels_first(device, &cudnn::forward(device, key, &x.as_view(), &weight.as_view())?, shape)?
+            let y = cudnn::forward(device, key, &x.as_view(), &weight.as_view())?;
+            channels_first(device, &y, geometry.output()?)
         }
-    };
-    if let Some(bias) = bias {
-        raw::add_bias(device, &view(bias)?, Segments::new(shape)?, &mut y)?;
     }
-    Ok((CudaStorage::wrap_cuda_slice(y, device.clone()), Shape::from(&shape[..])))
 }
 
-/// The gradient of x from `weight` and y's `gradient`, which is also the transposed convolution of `gradient`.
-pub(crate) fn input_gradient(
-    geometry: ConvGeometry,
-    math: CudaMath,
-    weight: Argument,
-    gradient: Argument,
-) -> Result<CudaSlice<f32>> {
+/// The transpose: a tensor of x's shape from `weight` and one of y's shape, such as the gradient of x from y's.
+pub(crate) fn transpose(key: PlanKey, weight: Argument, y: Argument) -> Result<CudaSlice<f32>> {
+    let PlanKey { geometry, math } = key;
     let device = &weight.0.device;
-    let key = PlanKey { geometry, math };
-    let (weight, gradient) = (view(weight)?, view(gradient)?);
+    let (weight, y) = (view(weight)?, view(y)?);
     match math {
-        CudaMath::Full | CudaMath::Tf32 => cudnn::input_gradient(device, key, &weight, &gradient),
+        CudaMath::Full | CudaMath::Tf32 => cudnn::input_gradient(device, key, &weight, &y),
         CudaMath::Bf16 => {
             let weight = channels_last(device, &weight, geometry.weight)?;
-            let gradient = channels_last(device, &gradient, geometry.output()?)?;
-            let x = cudnn::input_gradient(device, key, &weight.as_view(), &gradient.as_view())?;
+            let y = channels_last(device, &y, geometry.output()?)?;
+            let x = cudnn::input_gradient(device, key, &weight.as_view(), &y.as_view())?;
             channels_first(device, &x, geometry.input)
         }
     }
 }
 
 /// The gradient of the weight from `x` and y's `gradient`.
-pub(crate) fn weight_gradient(
-    geometry: ConvGeometry,
-    math: CudaMath,
-    x: Argument,
-    gradient: Argument,
-) -> Result<CudaSlice<f32>> {
+pub(crate) fn weight_gradient(key: PlanKey, x: Argument, gradient: Argument) -> Result<CudaSlice<f32>> {
+    let PlanKey { geometry, math } = key;
     let device = &x.0.device;
-    let key = PlanKey { geometry, math };
     let (x, gradient) = (view(x)?, view(gradient)?);
     match math {
         CudaMath::Full | CudaMath::Tf32 => cudnn::weight_gradient(device, key, &x, &gradient),
@@ -79,25 +59,17 @@ pub(crate) fn weight_gradient(
     }
 }
 
-/// The gradients of x, where it needs one, and of the weight; all tensors contiguous.
-pub(crate) fn gradients(
-    geometry: ConvGeometry,
-    math: CudaMath,
-    x: &Tensor,
-    weight: &Tensor,
-    gradient: &Tensor,
-) -> Result<(Option<Tensor>, Tensor)> {
-    with_storages([x, weight, gradient], |[x_argument, weight_argument, gradient]| {
-        let device = &x_argument.0.device;
-        let gradient_x = if x.track_op() {
-            let values = input_gradient(geometry, math, weight_argument, gradient)?;
-            Some(tensor(values, device, x.shape()))
-        } else {
-            None
-        };
-        let values = weight_gradient(geometry, math, x_argument, gradient)?;
-        Ok((gradient_x, tensor(values, device, weight.shape())))
-    })
+/// Values of this shape with the bias added, if there is one.
+pub(crate) fn with_bias(
+    device: &CudaDevice,
+    mut values: CudaSlice<f32>,
+    shape: [usize; 4],
+    bias: Option<Argument>,
+) -> Result<(CudaStorage, Shape)> {
+    if let Some(bias) = bias {
+        raw::add_bias(device, &view(bias)?, Segments::new(shape)?, &mut values)?;
+    }
+    Ok((CudaStorage::wrap_cuda_slice(values, device.clone()), Shape::from(&shape[..])))
 }
 
 /// The gradient of a bias `[C]`: the sums of `gradient` `[N, C, H, W]` over the pixels of all images.

@@ -36,7 +36,7 @@ pub(super) fn view((storage, layout): Argument<'_>) -> Result<CudaView<'_, f32>>
 }
 
 /// A tensor of its own, outside of any graph.
-pub(super) fn tensor(values: CudaSlice<f32>, device: &CudaDevice, shape: impl Into<Shape>) -> Tensor {
+pub(crate) fn tensor(values: CudaSlice<f32>, device: &CudaDevice, shape: impl Into<Shape>) -> Tensor {
     let storage = CudaStorage::wrap_cuda_slice(values, device.clone());
     Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
 }

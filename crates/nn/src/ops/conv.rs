@@ -15,7 +15,7 @@ const MAX_DIRECT_CHANNELS: usize = 64;
 
 /// True if [`conv2d_same`] should run: stride 1, the image's size kept around an odd kernel, and few channels.
 pub(super) fn is_same(weight: &Tensor, options: &Conv2dOptions) -> bool {
-    let Conv2dOptions { stride, padding, dilation } = *options;
+    let Conv2dOptions { stride, padding, dilation, .. } = *options;
     let Ok((outputs, inputs, height, width)) = weight.dims4() else {
         return false;
     };

@@ -1,14 +1,20 @@
 //! Convolution of any kernel, stride, padding and dilation, and its transpose, as candle operations.
 
+#[cfg(any(feature = "cudnn", test))]
+mod cuda;
+
+#[cfg(feature = "cudnn")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 
+use super::CudaMath;
 use super::conv::{conv2d_same, is_same};
-use super::tensor::{slice, with_slices};
+use super::tensor::{require_cpu, slice, with_slices};
 use crate::kernels::convolution::{Convolution, channel_sums};
 use crate::kernels::window::ConvShape;
 use crate::simd::Level;
 
-/// Stride, padding and dilation of [`conv2d`] along rows and columns.
+/// Stride, padding and dilation of [`conv2d`] along rows and columns, and its arithmetic on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2dOptions {
     /// Input positions from one output to the next.
@@ -17,12 +23,14 @@ pub struct Conv2dOptions {
     pub padding: [usize; 2],
     /// Input positions from one tap of the kernel to the next.
     pub dilation: [usize; 2],
+    /// What a GPU multiplies with.
+    pub math: CudaMath,
 }
 
 impl Default for Conv2dOptions {
-    /// Stride 1, no padding, dilation 1, as in PyTorch.
+    /// Stride 1, no padding, dilation 1, as in PyTorch; `f32` throughout.
     fn default() -> Self {
-        Self { stride: [1; 2], padding: [0; 2], dilation: [1; 2] }
+        Self { stride: [1; 2], padding: [0; 2], dilation: [1; 2], math: CudaMath::Full }
     }
 }
 
@@ -30,11 +38,11 @@ impl Conv2dOptions {
     /// Stride 1 and the padding that keeps the image's size under a square kernel of odd `kernel_size`.
     pub fn same(kernel_size: usize, dilation: usize) -> Self {
         let padding = dilation.saturating_mul(kernel_size / 2);
-        Self { stride: [1; 2], padding: [padding; 2], dilation: [dilation; 2] }
+        Self { padding: [padding; 2], dilation: [dilation; 2], ..Self::default() }
     }
 }
 
-/// Stride, padding and dilation of [`conv_transpose2d`] along rows and columns.
+/// Stride, padding and dilation of [`conv_transpose2d`] along rows and columns, and its arithmetic on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvTranspose2dOptions {
     /// Output positions from one input to the next.
@@ -45,12 +53,20 @@ pub struct ConvTranspose2dOptions {
     pub output_padding: [usize; 2],
     /// Output positions from one tap of the kernel to the next.
     pub dilation: [usize; 2],
+    /// What a GPU multiplies with.
+    pub math: CudaMath,
 }
 
 impl Default for ConvTranspose2dOptions {
-    /// Stride 1, no padding, dilation 1, as in PyTorch.
+    /// Stride 1, no padding, dilation 1, as in PyTorch; `f32` throughout.
     fn default() -> Self {
-        Self { stride: [1; 2], padding: [0; 2], output_padding: [0; 2], dilation: [1; 2] }
+        Self {
+            stride: [1; 2],
+            padding: [0; 2],
+            output_padding: [0; 2],
+            dilation: [1; 2],
+            math: CudaMath::Full,
+        }
     }
 }
 
@@ -83,12 +99,12 @@ impl Default for Conv3dOptions {
 ///
 /// # Errors
 /// Shapes that do not fit, an empty tensor, a kernel larger than the padded image, a stride or dilation of zero, a
-/// tensor that is not `f32` on the CPU.
+/// tensor that is not `f32`, tensors on several devices, a GPU in a build without the feature `cudnn`.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Result<Tensor> {
-    if is_same(weight, options) {
+    if x.device().is_cpu() && is_same(weight, options) {
         return conv2d_same(x, weight, bias, options.dilation[0]);
     }
-    let Conv2dOptions { stride, padding, dilation } = *options;
+    let Conv2dOptions { stride, padding, dilation, math } = *options;
     let op = ConvOp {
         name: "conv2d",
         axes: 2,
@@ -96,6 +112,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv
         padding: flat(padding, 0),
         dilation: flat(dilation, 1),
         direction: Direction::Forward,
+        math,
         level: Level::best(),
     };
     op.apply(x, weight, bias)
@@ -111,14 +128,15 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv
 ///
 /// # Errors
 /// Shapes that do not fit, an empty tensor or result, a stride or dilation of zero, an output padding that is
-/// neither less than the stride nor than the dilation, a tensor that is not `f32` on the CPU.
+/// neither less than the stride nor than the dilation, or on a GPU not less than the stride; a tensor that is not
+/// `f32`, tensors on several devices, a GPU in a build without the feature `cudnn`.
 pub fn conv_transpose2d(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
     options: &ConvTranspose2dOptions,
 ) -> Result<Tensor> {
-    let ConvTranspose2dOptions { stride, padding, output_padding, dilation } = *options;
+    let ConvTranspose2dOptions { stride, padding, output_padding, dilation, math } = *options;
     let op = ConvOp {
         name: "conv_transpose2d",
         axes: 2,
@@ -126,6 +144,7 @@ pub fn conv_transpose2d(
         padding: flat(padding, 0),
         dilation: flat(dilation, 1),
         direction: Direction::Transposed { output_padding: flat(output_padding, 0) },
+        math,
         level: Level::best(),
     };
     op.apply(x, weight, bias)
@@ -137,7 +156,7 @@ pub fn conv_transpose2d(
 /// `x` `[N, I, D, H, W]`, `weight` `[O, I, T, U, V]`, `bias` `[O]`; the result is `[N, O, D', H', W']`.
 ///
 /// # Errors
-/// As [`conv2d`].
+/// As [`conv2d`]; any GPU, since volumes are convolved on the CPU only.
 pub fn conv3d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv3dOptions) -> Result<Tensor> {
     let Conv3dOptions { stride, padding, dilation } = *options;
     let op = ConvOp {
@@ -147,6 +166,7 @@ pub fn conv3d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv
         padding,
         dilation,
         direction: Direction::Forward,
+        math: CudaMath::Full,
         level: Level::best(),
     };
     op.apply(x, weight, bias)
@@ -176,6 +196,8 @@ struct ConvOp {
     padding: [usize; 3],
     dilation: [usize; 3],
     direction: Direction,
+    #[cfg_attr(not(feature = "cudnn"), expect(dead_code, reason = "the CPU has one way to multiply"))]
+    math: CudaMath,
     level: Level,
 }
 
@@ -186,11 +208,23 @@ type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
 impl ConvOp {
     fn apply(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        self.check_device(x.device())?;
         let (x, weight) = (x.contiguous()?, weight.contiguous()?);
         match bias {
             Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, self),
             None => x.apply_op2(&weight, self),
         }
+    }
+
+    /// Fails for a device that it does not run on.
+    fn check_device(&self, device: &Device) -> Result<()> {
+        if self.axes == 3 || !device.is_cuda() {
+            return require_cpu(self.name, device);
+        }
+        if !cfg!(feature = "cudnn") {
+            bail!("{}: convolution on a GPU needs a build with the feature `cudnn`", self.name);
+        }
+        Ok(())
     }
 
     /// The two leading dimensions of a tensor, and its depth, height and width.
@@ -268,16 +302,21 @@ impl ConvOp {
         }
     }
 
+    /// Fails for a bias that is not one value a channel of the result.
+    fn check_bias(&self, channels: usize, bias: Option<&Layout>) -> Result<()> {
+        match bias {
+            Some(layout) if layout.dims() != [channels] => {
+                bail!("{}: bias {:?} does not fit {channels} output channels", self.name, layout.dims())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn forward(&self, x: Argument, weight: Argument, bias: Option<Argument>) -> Result<(CpuStorage, Shape)> {
         let convolution = self.convolution(x.1, weight.1)?;
         let (channels, size) = self.result(&convolution);
-        let bias = match bias {
-            None => None,
-            Some((storage, layout)) if layout.dims() == [channels] => Some(slice(storage, layout)?),
-            Some((_, layout)) => {
-                bail!("{}: bias {:?} does not fit {channels} output channels", self.name, layout.dims())
-            }
-        };
+        self.check_bias(channels, bias.map(|(_, layout)| layout))?;
+        let bias = bias.map(|(storage, layout)| slice(storage, layout)).transpose()?;
         let (x, weight) = (slice(x.0, x.1)?, slice(weight.0, weight.1)?);
         let values = match self.direction {
             Direction::Forward => convolution.forward(x, weight, bias),
@@ -295,6 +334,10 @@ impl ConvOp {
         weight: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cudnn")]
+        if gradient.device().is_cuda() {
+            return self.cuda_backward(x, weight, gradient);
+        }
         let convolution = self.convolution(x.layout(), weight.layout())?;
         with_slices([x, weight, gradient], |[x_values, weight_values, gradient]| {
             let for_x = || match self.direction {
@@ -328,6 +371,17 @@ impl CustomOp2 for ConvOp {
         self.forward((s1, l1), (s2, l2), None)
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda_forward((s1, l1), (s2, l2), None)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -356,6 +410,19 @@ impl CustomOp3 for ConvOp {
         self.forward((s1, l1), (s2, l2), Some((s3, l3)))
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda_forward((s1, l1), (s2, l2), Some((s3, l3)))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -373,6 +440,10 @@ impl CustomOp3 for ConvOp {
 
 /// The gradient of a bias: the sum of each channel.
 pub(super) fn bias_gradient(gradient: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if gradient.device().is_cuda() {
+        return crate::cuda::conv::bias_gradient(gradient);
+    }
     let channels = gradient.dim(1)?;
     let plane = gradient.dims()[2..].iter().product();
     let sums = with_slices([gradient], |[gradient]| Ok(channel_sums(gradient, channels, plane)))?;

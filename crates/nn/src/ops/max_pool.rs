@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::resample::pooled;
-use super::tensor::{image_shape, slice, with_slices};
+use super::tensor::{image_shape, require_cpu, slice, with_slices};
 
 /// Maxima over windows of `kernel`, `stride` apart, without padding; what is left over at the end is not read.
 ///
@@ -18,6 +18,7 @@ use super::tensor::{image_shape, slice, with_slices};
 /// An empty input, a kernel or stride of zero, a kernel larger than the image, a tensor that is not `f32` on the
 /// CPU.
 pub fn max_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -> Result<Tensor> {
+    require_cpu("max_pool2d", x.device())?;
     x.contiguous()?.apply_op1(MaxPool { kernel, stride })
 }
 

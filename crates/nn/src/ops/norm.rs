@@ -37,7 +37,7 @@ pub enum BatchNorm<'a> {
 /// Mean and biased variance of each channel of `x` `[N, C, H, W]` over N, H and W, summed in `f64`.
 ///
 /// # Errors
-/// A tensor that is not `f32` on the CPU, or is empty.
+/// A tensor that is not `f32`, or is empty.
 pub fn channel_moments(x: &Tensor) -> Result<Vec<ChannelMoments>> {
     let x = x.contiguous()?;
     let extent = extent(x.layout())?;
@@ -55,7 +55,7 @@ pub fn channel_moments(x: &Tensor) -> Result<Vec<ChannelMoments>> {
 /// `x` `[N, C, H, W]`, `gain` and `bias` `[C]`; the result has the shape of `x`.
 ///
 /// # Errors
-/// Shapes, moments or dropout factors that do not fit, a tensor that is not `f32` on the CPU.
+/// Shapes, moments or dropout factors that do not fit, a tensor that is not `f32`, tensors on several devices.
 ///
 /// # References
 /// Ioffe and Szegedy (2015), arXiv:1502.03167; Clevert et al. (2016), arXiv:1511.07289 (ELU); Tompson et al.

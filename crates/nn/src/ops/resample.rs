@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::tensor::{image_shape, slice, with_slices};
+use super::tensor::{image_shape, require_cpu, slice, with_slices};
 
 /// For each output position of an axis the input positions it reads, and their weights.
 type AxisMap = Vec<Vec<(usize, f32)>>;
@@ -17,6 +17,7 @@ type AxisMap = Vec<Vec<(usize, f32)>>;
 /// An empty input, a kernel or stride of zero, a kernel larger than the image, a tensor that is not `f32` on the
 /// CPU.
 pub fn avg_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -> Result<Tensor> {
+    require_cpu("avg_pool2d", x.device())?;
     let x = x.contiguous()?;
     let shape = image_shape("avg_pool2d", x.layout())?;
     let output = pooled("avg_pool2d", shape, kernel, stride)?;
@@ -85,6 +86,7 @@ fn resize(
     size: [usize; 2],
     reads: impl Fn(usize, usize, usize) -> Vec<(usize, f32)>,
 ) -> Result<Tensor> {
+    require_cpu(name, x.device())?;
     let x = x.contiguous()?;
     let [images, channels, height, width] = image_shape(name, x.layout())?;
     let count = size.iter().try_fold(images * channels, |count, size| count.checked_mul(*size));

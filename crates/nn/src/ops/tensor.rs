@@ -1,6 +1,6 @@
 //! From candle's tensors to slices and back.
 
-use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor, bail};
 
 /// The values of an operation's argument.
 pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -24,6 +24,16 @@ pub(crate) fn with_slices<const N: usize, T>(
         *slot = slice(storage, layout)?;
     }
     f(slices)
+}
+
+/// Fails for a tensor that is not on the CPU, and says where it is.
+pub(crate) fn require_cpu(op: &str, device: &Device) -> Result<()> {
+    let name = match device {
+        Device::Cpu => return Ok(()),
+        Device::Cuda(_) => "CUDA",
+        Device::Metal(_) => "Metal",
+    };
+    bail!("{op}: it does not run on the device {name}; move the tensors to the CPU")
 }
 
 /// The shape `[N, C, H, W]` of an image tensor, none of whose dimensions is zero.

@@ -108,8 +108,12 @@ fn draw_2d(draw: &mut Draw) -> ([usize; 3], [usize; 2], Conv2dOptions, [usize; 2
         |draw: &mut Draw| if draw.from(0..=5) == 0 { draw.from(13..=70) } else { draw.from(1..=7) };
     let counts = [draw.from(1..=3), channels(draw), channels(draw)];
     let size = if draw.from(0..=6) == 0 { [1, 1] } else { draw.pair(1..=20) };
-    let options =
-        Conv2dOptions { stride: draw.pair(1..=3), padding: draw.pair(0..=4), dilation: draw.pair(1..=3) };
+    let options = Conv2dOptions {
+        stride: draw.pair(1..=3),
+        padding: draw.pair(0..=4),
+        dilation: draw.pair(1..=3),
+        ..Conv2dOptions::default()
+    };
     let kernel = draw.pair(1..=5);
     let extra =
         std::array::from_fn(|axis| draw.from(0..=options.stride[axis].max(options.dilation[axis]) - 1));
@@ -159,7 +163,7 @@ fn convolution() -> Result<()> {
         check_conv2d(counts, size, kernel, &options)?;
     }
     // What the range leaves out: wide rows, many channels of few pixels, taps far outside the image.
-    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2] };
+    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], ..Conv2dOptions::default() };
     check_conv2d([1, 2, 3], [3, 150], [4, 4], &down)?;
     check_conv2d([1, 66, 40], [4, 4], [4, 4], &down)?;
     check_conv2d([2, 3, 30], [32, 33], [3, 3], &down)?;
@@ -174,10 +178,10 @@ fn transposed_convolution() -> Result<()> {
     let check_case =
         |counts: [usize; 3], size: [usize; 2], kernel: [usize; 2], options: &ConvTranspose2dOptions| {
             let what = format!("conv_transpose2d of {counts:?} {size:?} with {kernel:?} {options:?}");
-            let ConvTranspose2dOptions { stride, padding, output_padding, dilation } = *options;
+            let ConvTranspose2dOptions { stride, padding, output_padding, dilation, math } = *options;
             // What the convolution calls outputs are this one's inputs.
             let [images, outputs, inputs] = counts;
-            let conv = conv_of(&Conv2dOptions { stride, padding, dilation }, kernel);
+            let conv = conv_of(&Conv2dOptions { stride, padding, dilation, math }, kernel);
             let shapes = [[images, outputs, size[0], size[1]], [outputs, inputs, kernel[0], kernel[1]]];
             let Some(result) = conv.transposed_output(deep(size, 1), deep(output_padding, 0)) else {
                 let [x, w] = [values("x", &shapes[0])?, values("w", &shapes[1])?];
@@ -194,13 +198,13 @@ fn transposed_convolution() -> Result<()> {
     let mut draw = Draw::new(2);
     for _ in 0..100 {
         let (counts, size, options, kernel, output_padding) = draw_2d(&mut draw);
-        let Conv2dOptions { stride, padding, dilation } = options;
+        let Conv2dOptions { stride, padding, dilation, math } = options;
         let size = size.map(|size| size.min(9));
         check_case(
             counts,
             size,
             kernel,
-            &ConvTranspose2dOptions { stride, padding, output_padding, dilation },
+            &ConvTranspose2dOptions { stride, padding, output_padding, dilation, math },
         )?;
     }
     let up = ConvTranspose2dOptions { stride: [2; 2], padding: [1; 2], ..ConvTranspose2dOptions::default() };
@@ -250,7 +254,7 @@ fn volume_convolution() -> Result<()> {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2] };
+    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], ..Conv2dOptions::default() };
     let up = ConvTranspose2dOptions { stride: [2; 2], padding: [1; 2], ..ConvTranspose2dOptions::default() };
     // The first and last have more channels than positions, the others the opposite.
     for (images, inputs, outputs, size) in [(1, 100, 70, 8), (3, 4, 20, 90), (2, 60, 50, 16)] {
@@ -314,7 +318,7 @@ fn settings_that_mean_nothing_are_errors() -> Result<()> {
 /// Frozen weights, as those of a discriminator while the generator learns, cost no gradient.
 #[test]
 fn what_needs_no_gradient_gets_none() -> Result<()> {
-    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2] };
+    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], ..Conv2dOptions::default() };
     for options in [down, Conv2dOptions::same(3, 1)] {
         let x = Var::from_tensor(&values("x", &[1, 2, 8, 8])?)?;
         let (w, b) = (values("w", &[3, 2, 3, 3])?, values("b", &[3])?);
