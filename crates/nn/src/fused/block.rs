@@ -181,9 +181,8 @@ pub(crate) fn forward_train<F: Format>(
 pub(crate) fn moments(sums: &[Vec<[f64; 2]>], channels: usize, count: usize) -> Vec<ChannelMoments> {
     (0..channels)
         .map(|channel| {
-            let total = |of: usize| sums.iter().map(|sums| sums[channel][of]).sum::<f64>() / count as f64;
-            let mean = total(0);
-            ChannelMoments { mean, variance: (total(1) - mean * mean).max(0.0) }
+            let total = |of: usize| sums.iter().map(|sums| sums[channel][of]).sum::<f64>();
+            ChannelMoments::from_sums(0.0, [total(0), total(1)], count as f64)
         })
         .collect()
 }
