@@ -200,7 +200,7 @@ fn mix_into<F: Format>(
     let mut mixed = context.pool.take::<f32>(bias.len() * pixels);
     let mut channels: Vec<&mut [f32]> = mixed.chunks_exact_mut(pixels).collect();
     mix::<F>(context, activated, pixels, mixing, Start::Bias(bias), &mut channels);
-    output.write(context.level, strip, &mixed);
+    output.write(context.level, strip, &mixed, pixels);
 }
 
 /// Runs a block in evaluation: `scales` of the running statistics normalize; nothing but the output is written.
