@@ -352,3 +352,6 @@ impl Head {
         norm_activation(&[&self.norm], &x, self.activation, None, mode)
     }
 }
+
+#[cfg(test)]
+mod tests;
