@@ -198,15 +198,35 @@ fn finite_differences_of_the_definition_agree() -> Result<()> {
                 );
             }
         }
+    }
+    Ok(())
+}
 
+/// Small enough for the definition's loops.
+fn small_cases() -> impl Iterator<Item = Case> {
+    let drawn = cases(24, 7).into_iter().map(|case| Case { images: 1, height: case.height.min(12), ..case });
+    SMALL.into_iter().chain(drawn.filter(|case| case.height * case.width >= 16))
+}
+
+#[track_caller]
+fn check_moments(case: Case, found: &[ChannelMoments], expected: &[ChannelMoments]) {
+    assert_eq!(found.len(), expected.len(), "{case:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found.mean - expected.mean).abs() < 1e-5, "{found:?} for {expected:?}, {case:?}");
+        let ratio = found.variance / expected.variance;
+        assert!((ratio - 1.0).abs() < 1e-5, "{found:?} for {expected:?}, {case:?}");
+    }
+}
+
+#[test]
+fn single_precision_is_the_definition() -> Result<()> {
+    for case in small_cases() {
+        let twin = twin_of(case, &arrays(case)?, |value| value)?;
         let (found, moments) = fused(case, Precision::F32, &Scratch::default())?;
+        check_moments(case, &moments, &twin.moments);
         for (name, (found, expected)) in NAMES.into_iter().zip(found.iter().zip(twin.all())) {
             let distance = distance(&flat(found)?, &expected.values);
             assert!(distance < 1e-5, "{name} of {case:?}: {distance:e}");
-        }
-        for (found, expected) in moments.iter().zip(&twin.moments) {
-            assert!((found.mean - expected.mean).abs() < 1e-5, "{found:?} for {expected:?}");
-            assert!((found.variance / expected.variance - 1.0).abs() < 1e-5, "{found:?} for {expected:?}");
         }
     }
     Ok(())
@@ -222,17 +242,10 @@ fn bfloat16(value: f64) -> f64 {
 /// bfloat16, and fall on the other side by the rounding of 32-bit sums.
 #[test]
 fn bfloat16_is_the_definition_with_rounded_numbers() -> Result<()> {
-    for case in SMALL.into_iter().chain(cases(16, 7)) {
-        let case = Case { images: 1, height: case.height.min(12), ..case };
-        if case.height * case.width < 16 {
-            continue;
-        }
+    for case in small_cases() {
         let twin = twin_of(case, &arrays(case)?, bfloat16)?;
         let (found, moments) = fused(case, Precision::Bf16, &Scratch::default())?;
-        for (found, expected) in moments.iter().zip(&twin.moments) {
-            assert!((found.mean - expected.mean).abs() < 1e-5, "{found:?} for {expected:?}, {case:?}");
-            assert!((found.variance / expected.variance - 1.0).abs() < 1e-5, "{found:?} for {expected:?}");
-        }
+        check_moments(case, &moments, &twin.moments);
         let out = flat(&found[0])?;
         let other = out.iter().zip(&twin.out.values).filter(|(a, b)| (f64::from(**a) - **b).abs() > 1e-9);
         assert!(other.count() * 100 <= out.len(), "{case:?}");
