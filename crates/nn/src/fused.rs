@@ -23,4 +23,5 @@ pub(crate) mod features;
 pub(crate) mod format;
 pub(crate) mod gradient;
 pub(crate) mod head;
+pub(crate) mod parameters;
 pub(crate) mod rows;

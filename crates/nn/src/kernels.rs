@@ -33,4 +33,4 @@ pub(crate) mod weight_gradient;
 pub(crate) mod window;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

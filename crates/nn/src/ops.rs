@@ -14,6 +14,7 @@ mod max_pool;
 mod norm;
 mod resample;
 pub(crate) mod tensor;
+mod two_scale;
 
 pub use convolution::{
     Conv2dOptions, Conv3dOptions, ConvTranspose2dOptions, conv_transpose2d, conv2d, conv3d,
@@ -22,5 +23,8 @@ pub use cuda_math::CudaMath;
 pub use max_pool::max_pool2d;
 pub use norm::{BatchNorm, BatchNormOptions, batch_norm, channel_moments};
 pub use resample::{avg_pool2d, upsample_bilinear2d, upsample_nearest2d};
+pub use two_scale::{
+    Scratch, TwoScaleBlockOptions, TwoScaleBlockParameters, two_scale_block, two_scale_block_evaluate,
+};
 
 pub use crate::kernels::norm::{Activation, ChannelMoments};

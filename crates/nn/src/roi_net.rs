@@ -356,3 +356,6 @@ impl Head {
         norm_activation(&[&self.norm], &x, self.activation, None, mode)
     }
 }
+
+#[cfg(test)]
+mod tests;

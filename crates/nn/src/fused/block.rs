@@ -181,9 +181,8 @@ pub(crate) fn forward_train<F: Format>(
 pub(crate) fn moments(sums: &[Vec<[f64; 2]>], channels: usize, count: usize) -> Vec<ChannelMoments> {
     (0..channels)
         .map(|channel| {
-            let total = |of: usize| sums.iter().map(|sums| sums[channel][of]).sum::<f64>() / count as f64;
-            let mean = total(0);
-            ChannelMoments { mean, variance: (total(1) - mean * mean).max(0.0) }
+            let total = |of: usize| sums.iter().map(|sums| sums[channel][of]).sum::<f64>();
+            ChannelMoments::from_sums(0.0, [total(0), total(1)], count as f64)
         })
         .collect()
 }
@@ -201,7 +200,7 @@ fn mix_into<F: Format>(
     let mut mixed = context.pool.take::<f32>(bias.len() * pixels);
     let mut channels: Vec<&mut [f32]> = mixed.chunks_exact_mut(pixels).collect();
     mix::<F>(context, activated, pixels, mixing, Start::Bias(bias), &mut channels);
-    output.write(context.level, strip, &mixed);
+    output.write(context.level, strip, &mixed, pixels);
 }
 
 /// Runs a block in evaluation: `scales` of the running statistics normalize; nothing but the output is written.

@@ -3,7 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::format::Format;
+use super::rows::{band_places, band_rows};
 use crate::kernels::canvas::{Canvas, Layout, View};
 use crate::kernels::pool::Pool;
 use crate::simd::{Kernel, Level, Simd, dispatch};
@@ -80,10 +83,41 @@ impl<F: Format> Features<F> {
         spatial
             .map(|spatial| FeatureBand {
                 layout,
+                channels: self.parts[part],
                 spatial,
                 single: single.as_mut().and_then(Iterator::next).unwrap_or_default(),
             })
             .collect()
+    }
+
+    /// Stores dense values `[N, C, H, W]` as a part of C channels.
+    pub(crate) fn fill(&mut self, level: Level, part: usize, values: &[f32]) {
+        let layout = self.layout();
+        let plane = layout.height * layout.width;
+        let image_len = self.parts[part] * plane;
+        let bands = &mut self.bands(part, band_rows(layout.size()));
+        bands.par_iter_mut().zip(band_places(layout)).for_each(|(band, (image, rows))| {
+            let first = image * image_len + rows.start * layout.width;
+            band.write(level, 0..rows.len(), &values[first..(image + 1) * image_len], plane);
+        });
+    }
+
+    /// The values of a part, dense, `[N, C, H, W]`.
+    pub(crate) fn to_dense(&self, part: usize) -> Vec<f32> {
+        let Layout { images, width, height, stride, margin, plane_len, .. } = self.layout();
+        let channels = self.parts[part];
+        let planes = self.spatial(part..part + 1);
+        let mut values = vec![0.0f32; images * channels * height * width];
+        values.par_chunks_mut(height * width).enumerate().for_each(|(idx, values)| {
+            let (image, channel) = (idx / channels, idx % channels);
+            let plane = &planes.image(image)[channel / F::CHANNELS * plane_len + margin..];
+            for (row, values) in values.chunks_exact_mut(width).enumerate() {
+                for (value, element) in values.iter_mut().zip(&plane[row * stride..]) {
+                    *value = F::channel(*element, channel % F::CHANNELS);
+                }
+            }
+        });
+        values
     }
 }
 
@@ -104,21 +138,23 @@ pub(crate) fn channels_of_planes<F: Format>(parts: &[usize]) -> Vec<Range<usize>
 /// Some rows of one part of one image.
 pub(crate) struct FeatureBand<'a, F: Format> {
     layout: Layout,
+    channels: usize,
     spatial: Vec<&'a mut [F::Spatial]>,
     single: Vec<&'a mut [F::Row]>,
 }
 
 impl<F: Format> FeatureBand<'_, F> {
-    /// Writes `rows` (counted from the band's first) from dense values `[channel, row, column]`, and zeros after each.
-    pub(crate) fn write(&mut self, level: Level, rows: Range<usize>, values: &[f32]) {
+    /// Writes `rows` (counted from the band's first), and zeros after each.
+    ///
+    /// `values` begin with the first of these rows in the first channel; rows are dense, channels `channel_len` apart.
+    pub(crate) fn write(&mut self, level: Level, rows: Range<usize>, values: &[f32], channel_len: usize) {
         let Layout { width, stride, .. } = self.layout;
-        let channel_len = rows.len() * width;
         for (idx, row) in rows.enumerate() {
             let channel_row = |channel: usize| &values[channel * channel_len + idx * width..][..width];
             for (plane, spatial) in self.spatial.iter_mut().enumerate() {
                 let first = channel_row(plane * F::CHANNELS);
                 let second = plane * F::CHANNELS + F::CHANNELS - 1;
-                let second = ((second + 1) * channel_len <= values.len()).then(|| channel_row(second));
+                let second = (second < self.channels).then(|| channel_row(second));
                 let out = &mut spatial[row * stride..(row + 1) * stride];
                 dispatch(level, SpatialRow::<F> { first, second, out });
             }

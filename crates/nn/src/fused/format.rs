@@ -2,7 +2,7 @@
 
 use super::features::Features;
 use crate::kernels::canvas::View;
-use crate::kernels::element::{ChannelPair, Element, Half, channel_pair, half};
+use crate::kernels::element::{ChannelPair, Element, Half, channel_of_pair, channel_pair, half};
 use crate::kernels::pool::Pooled;
 
 /// A storage of features; see [`Single`] and [`Brain`].
@@ -16,6 +16,8 @@ pub(crate) trait Format: Sized + Send + Sync + 'static {
 
     /// An element of one or two channels.
     fn spatial(first: f32, second: f32) -> Self::Spatial;
+    /// The value of one of an element's channels.
+    fn channel(element: Self::Spatial, idx: usize) -> f32;
     /// An element of one channel.
     fn row(value: f32) -> Self::Row;
     /// One plane a channel, for weight gradients.
@@ -33,6 +35,10 @@ impl Format for Single {
     #[inline(always)]
     fn spatial(first: f32, _second: f32) -> f32 {
         first
+    }
+    #[inline(always)]
+    fn channel(element: f32, _idx: usize) -> f32 {
+        element
     }
     #[inline(always)]
     fn row(value: f32) -> f32 {
@@ -54,6 +60,10 @@ impl Format for Brain {
     #[inline(always)]
     fn spatial(first: f32, second: f32) -> ChannelPair {
         channel_pair(first, second)
+    }
+    #[inline(always)]
+    fn channel(element: ChannelPair, idx: usize) -> f32 {
+        channel_of_pair(element, idx)
     }
     #[inline(always)]
     fn row(value: f32) -> Half {

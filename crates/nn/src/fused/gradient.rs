@@ -217,7 +217,7 @@ fn normalization<F: Format>(
                         };
                         dispatch(context.level, kernel);
                     }
-                    result.write(context.level, strip, &values);
+                    result.write(context.level, strip, &values, pixels);
                 }
             });
     }

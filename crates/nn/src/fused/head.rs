@@ -78,9 +78,14 @@ pub(crate) fn forward_train<F: Format>(
 ) -> (Vec<f32>, HeadTape) {
     let (convolved, moments) = convolve(context, weights, input);
     let scale = scales(&[moments], weights.gain, weights.bias, epsilon)[0];
-    let values = convolved.all().image(0);
-    let values = &values[..convolved.layout.images * convolved.layout.plane_len];
-    let output = normalize(context.level, values, extent(convolved.layout), &[scale], None, activation);
+    let output = normalize(
+        context.level,
+        convolved.dense_values(),
+        extent(convolved.layout),
+        &[scale],
+        None,
+        activation,
+    );
     (output, HeadTape { convolved, moments, scale })
 }
 
@@ -93,9 +98,7 @@ pub(crate) fn forward_evaluate<F: Format>(
     input: &Features<F>,
 ) -> Vec<f32> {
     let (convolved, _) = convolve(context, weights, input);
-    let values = convolved.all().image(0);
-    let values = &values[..convolved.layout.images * convolved.layout.plane_len];
-    normalize(context.level, values, extent(convolved.layout), &[scale], None, activation)
+    normalize(context.level, convolved.dense_values(), extent(convolved.layout), &[scale], None, activation)
 }
 
 /// Differentiates a head: `output` is its result, `gradient` that of it, both dense; also gives the gradient of its
@@ -112,12 +115,10 @@ pub(crate) fn backward<F: Format>(
     let layout = input.layout();
     let size = layout.size();
     let filters = input.channels(0..1);
-    let plane = layout.height * layout.width;
-    let convolved = &tape.convolved.all().image(0)[..layout.images * plane];
     let extent = extent(tape.convolved.layout);
     let gradients = normalize_gradients(
         context.level,
-        convolved,
+        tape.convolved.dense_values(),
         output,
         gradient,
         extent,
@@ -127,10 +128,7 @@ pub(crate) fn backward<F: Format>(
         true,
     );
     let mut stored = Features::<F>::new(&context.pool, &[1], layout.images, size, 0, true);
-    stored.bands(0, band_rows(size)).iter_mut().zip(band_places(layout)).for_each(|(band, (image, rows))| {
-        let start = image * plane + rows.start * layout.width;
-        band.write(context.level, 0..rows.len(), &gradients.x[start..start + rows.len() * layout.width]);
-    });
+    stored.fill(context.level, 0, &gradients.x);
     let packed = pack_transposed::<F>(context.level, weights.conv, [1, filters, 1], 1, size);
     let view = stored.spatial(0..1);
     let mut input_gradient = Canvas::new(&context.pool, Layout::dense(layout.images, filters, size));

@@ -82,6 +82,16 @@ impl<T: Pooled> Canvas<T> {
         self.view(0..self.layout.planes)
     }
 
+    /// All values of dense planes.
+    pub(crate) fn dense_values(&self) -> &[T] {
+        debug_assert_eq!(
+            self.layout.plane_len,
+            self.layout.height * self.layout.width,
+            "planes have margins"
+        );
+        &self.buffer
+    }
+
     /// Bands of `rows` rows of some planes, in the order `[image, band, plane]`: what a task may write.
     ///
     /// Each part is its rows at their stride, with their margins after them.

@@ -87,6 +87,12 @@ pub(crate) fn channel_pair(first: f32, second: f32) -> ChannelPair {
     u32::from(half(first)) | u32::from(half(second)) << 16
 }
 
+/// The value of the first (0) or second (1) channel of a pixel.
+#[inline(always)]
+pub(crate) fn channel_of_pair(pair: ChannelPair, idx: usize) -> f32 {
+    f32::from_bits(if idx == 0 { pair << 16 } else { pair & 0xffff_0000 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +110,9 @@ mod tests {
         assert_eq!(near(0x7f80_0000), 0x7f80);
         assert!(f32::from_bits(u32::from(near(0x7f80_0001)) << 16).is_nan());
         assert_eq!(channel_pair(1.0, -2.0), 0xc000_3f80);
+        assert_eq!(
+            [0, 1].map(|idx| channel_of_pair(0xc000_3f80, idx).to_bits()),
+            [1.0f32, -2.0].map(f32::to_bits)
+        );
     }
 }

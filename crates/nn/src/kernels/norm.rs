@@ -34,7 +34,9 @@ impl ChannelMoments {
     /// From the sums of x − p and (x − p)² over `count` values, p the `pivot`.
     pub(crate) fn from_sums(pivot: f64, [sum, squares]: [f64; 2], count: f64) -> Self {
         let shift = sum / count;
-        Self { mean: pivot + shift, variance: (squares / count - shift * shift).max(0.0) }
+        let variance = squares / count - shift * shift;
+        // Written so that NaN stays NaN.
+        Self { mean: pivot + shift, variance: if variance < 0.0 { 0.0 } else { variance } }
     }
 }
 

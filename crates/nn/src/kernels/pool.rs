@@ -114,6 +114,18 @@ impl<T: Pooled> Drop for Buffer<T> {
 }
 
 #[cfg(test)]
+impl Pool {
+    /// Bytes of all free buffers.
+    pub(crate) fn free_bytes(&self) -> usize {
+        fn bytes<T: Pooled>(pool: &Pool) -> usize {
+            let free = T::shelf(pool).lock().unwrap_or_else(PoisonError::into_inner);
+            free.iter().map(|buffer| buffer.len() * size_of::<T>()).sum()
+        }
+        bytes::<f32>(self) + bytes::<ChannelPair>(self) + bytes::<Half>(self)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

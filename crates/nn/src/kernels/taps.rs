@@ -16,9 +16,9 @@ pub(crate) struct Tap {
 /// `kernel` is `[height, width]`, both odd; the padding is "same". Reflected, the taps are those of the
 /// convolution's transpose, which is the gradient with respect to the input.
 pub(crate) fn taps(kernel: [usize; 2], dilation: usize, size: [usize; 2], reflected: bool) -> Vec<Tap> {
-    let offset = |position: usize, length: usize| {
-        (position as isize - (length / 2) as isize).saturating_mul(dilation as isize)
-    };
+    let dilation = isize::try_from(dilation).unwrap_or(isize::MAX);
+    let offset =
+        |position: usize, length: usize| (position as isize - (length / 2) as isize).saturating_mul(dilation);
     let mut taps = Vec::with_capacity(kernel[0] * kernel[1]);
     for row in 0..kernel[0] {
         for column in 0..kernel[1] {
@@ -55,7 +55,9 @@ mod tests {
         let single = taps([5, 5], 8, [1, 1], false);
         assert_eq!(single, [Tap { index: 12, dy: 0, dx: 0 }]);
         assert_eq!(margin(&taps([3, 3], 8, [9, 9], false)), 8);
-        assert_eq!(taps([3, 3], usize::MAX / 2, [9, 9], false).len(), 1);
+        for dilation in [usize::MAX / 2, usize::MAX] {
+            assert_eq!(taps([3, 3], dilation, [9, 9], false).len(), 1, "dilation {dilation}");
+        }
     }
 
     #[test]

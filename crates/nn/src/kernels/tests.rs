@@ -35,7 +35,7 @@ const CASES: [[usize; 8]; 22] = [
 ];
 
 /// Reproducible values in [-1, 1).
-fn values(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn values(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..count)
         .map(|_| {

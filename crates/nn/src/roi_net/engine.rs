@@ -2,7 +2,7 @@
 
 mod plan;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
@@ -13,7 +13,7 @@ use crate::fused::features::Features;
 use crate::fused::format::Format;
 use crate::fused::gradient::{InputGradient, backward};
 use crate::fused::head::{self, HeadTape};
-use crate::fused::rows::{Context, band_rows};
+use crate::fused::rows::Context;
 use crate::kernels::canvas::{Canvas, Layout as Places};
 use crate::kernels::norm::ChannelMoments;
 use crate::ops::tensor::{image_shape, slice, with_slices};
@@ -38,7 +38,7 @@ pub(super) fn train<F: Format>(
     dropout: Dropout,
     epsilon: f64,
 ) -> Result<(Tensor, BatchMoments)> {
-    let tape = Arc::new(Mutex::new(None));
+    let tape = Arc::new(OnceLock::new());
     let op = TrainOp::<F> {
         plan: Arc::clone(plan),
         context: context.clone(),
@@ -47,8 +47,7 @@ pub(super) fn train<F: Format>(
         tape: Arc::clone(&tape),
     };
     let outputs = x.contiguous()?.apply_op2(parameters, op)?;
-    let tape = lock(&tape);
-    let tape = tape.as_ref().expect("because the way forward leaves its tape");
+    let tape = tape.get().expect("because the way forward leaves its tape");
     let moments = BatchMoments {
         blocks: tape.blocks.iter().map(|block| block.moments.clone()).collect(),
         heads: tape.heads.iter().map(|head| head.moments).collect(),
@@ -77,19 +76,19 @@ pub(super) fn evaluate<F: Format>(
             .iter()
             .zip(&moments.blocks)
             .map(|(step, moments)| {
-                let weights = step.weights(parameters);
+                let weights = step.parameters.weights(parameters);
                 block::scales(moments, weights.gain, weights.bias, epsilon)
             })
             .collect();
         for image in x.chunks_exact(channels * height * width) {
             let mut buffers = plan.buffers::<F>(context, 1, size, false);
-            load(context, &mut buffers[0], image, 1, size);
+            load(context, &mut buffers, image);
             for (step, scales) in plan.blocks.iter().zip(&scales) {
                 let mut output = take(&mut buffers, step.to);
                 forward_evaluate(
                     context,
                     step.shape,
-                    &step.weights(parameters),
+                    &step.parameters.weights(parameters),
                     scales,
                     features(&buffers, step.from),
                     step.from_parts.clone(),
@@ -124,30 +123,10 @@ fn features<F: Format>(buffers: &Buffers<F>, idx: usize) -> &Features<F> {
 }
 
 /// Stores images `[N, C, H, W]` as the network's input.
-fn load<F: Format>(
-    context: &Context,
-    input: &mut Option<Features<F>>,
-    values: &[f32],
-    images: usize,
-    [height, width]: [usize; 2],
-) {
-    let Some(input) = input else { return };
-    let rows = band_rows([height, width]);
-    let channels = input.channels(0..1);
-    let mut bands = input.bands(0, rows).into_iter();
-    for image in 0..images {
-        for first in (0..height).step_by(rows) {
-            let rows = rows.min(height - first);
-            let mut band = Vec::with_capacity(channels * rows * width);
-            for channel in 0..channels {
-                let start = (image * channels + channel) * height * width + first * width;
-                band.extend_from_slice(&values[start..start + rows * width]);
-            }
-            if let Some(part) = &mut bands.next() {
-                part.write(context.level, 0..rows, &band);
-            }
-        }
-    }
+fn load<F: Format>(context: &Context, buffers: &mut Buffers<F>, images: &[f32]) {
+    let mut input = take(buffers, 0);
+    input.fill(context.level, 0, images);
+    buffers[0] = Some(input);
 }
 
 /// What the way back needs.
@@ -157,16 +136,12 @@ struct Tape<F: Format> {
     heads: Vec<HeadTape>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 struct TrainOp<F: Format> {
     plan: Arc<Plan>,
     context: Context,
     dropout: Dropout,
     epsilon: f64,
-    tape: Arc<Mutex<Option<Tape<F>>>>,
+    tape: Arc<OnceLock<Tape<F>>>,
 }
 
 impl<F: Format> CustomOp2 for TrainOp<F> {
@@ -185,14 +160,14 @@ impl<F: Format> CustomOp2 for TrainOp<F> {
         let (x, parameters) = (slice(s1, l1)?, slice(s2, l2)?);
         let [images, _, height, width] = image_shape("three-task network", l1)?;
         let mut buffers = plan.buffers::<F>(context, images, [height, width], true);
-        load(context, &mut buffers[0], x, images, [height, width]);
+        load(context, &mut buffers, x);
         let mut blocks = Vec::with_capacity(plan.blocks.len());
         for (step, dropout) in plan.blocks.iter().zip(&self.dropout) {
             let mut output = take(&mut buffers, step.to);
             blocks.push(forward_train(
                 context,
                 step.shape,
-                &step.weights(parameters),
+                &step.parameters.weights(parameters),
                 features(&buffers, step.from),
                 step.from_parts.clone(),
                 dropout.as_deref(),
@@ -211,7 +186,7 @@ impl<F: Format> CustomOp2 for TrainOp<F> {
             outputs.extend(output);
             heads.push(tape);
         }
-        *lock(&self.tape) = Some(Tape { buffers, blocks, heads });
+        self.tape.get_or_init(|| Tape { buffers, blocks, heads });
         Ok((CpuStorage::F32(outputs), Shape::from((plan.heads.len() * images, 1, height, width))))
     }
 
@@ -222,8 +197,7 @@ impl<F: Format> CustomOp2 for TrainOp<F> {
         res: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let tape = lock(&self.tape);
-        let tape = tape.as_ref().expect("because the way forward leaves its tape");
+        let tape = self.tape.get().expect("because the way forward leaves its tape");
         let grad = grad.contiguous()?;
         with_slices([parameters, res, &grad], |[parameters, outputs, gradient]| {
             let (x_gradient, parameter_gradient) =
@@ -294,7 +268,7 @@ impl<F: Format> TrainOp<F> {
             let block_gradients = backward(
                 context,
                 step.shape,
-                &step.weights(parameters),
+                &step.parameters.weights(parameters),
                 tape_block,
                 input,
                 step.from_parts.clone(),
@@ -302,12 +276,10 @@ impl<F: Format> TrainOp<F> {
                 &gradient.view(output_planes),
                 input_gradient,
             );
-            step.put_gradients(&mut result, &block_gradients);
+            step.parameters.put_gradients(&mut result, &block_gradients);
             gradients[step.from] = source;
         }
-        let x_gradient = gradients[0].as_ref().map(|canvas| {
-            canvas.all().image(0)[..images * canvas.layout.planes * size[0] * size[1]].to_vec()
-        });
+        let x_gradient = gradients[0].as_ref().map(|canvas| canvas.dense_values().to_vec());
         (x_gradient, result)
     }
 }

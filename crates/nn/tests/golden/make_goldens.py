@@ -93,16 +93,17 @@ def fill(net):
         tensor.copy_(v)
 
 
-def roi_net():
+def roi_net(filters, shape, step):
     """Outputs in both modes, gradients of Σ coefficient · output and running statistics after the step.
 
+    Of each gradient every `step`-th value, row by row, which keeps the file small.
     In double precision, rounded at the end, so that the tolerance is all ours.
     """
-    net = RoiNet(4)
+    net = RoiNet(filters)
     with torch.no_grad():
         fill(net)
     net = net.double()
-    x = values("x", (2, 1, 24, 20)).double()
+    x = values("x", shape).double().requires_grad_()
     out = {}
     net.eval()
     with torch.no_grad():
@@ -111,9 +112,10 @@ def roi_net():
     results = net(x)
     sum((values(f"coefficient.{k}", v.shape) * v).sum() for k, v in results.items()).backward()
     out |= {f"train.{k}": v.detach() for k, v in results.items()}
-    out |= {f"gradient.{k}": p.grad for k, p in net.named_parameters()}
+    gradients = {"x": x.grad} | {k: p.grad for k, p in net.named_parameters()}
+    out |= {f"gradient.{k}": v.flatten()[::step] for k, v in gradients.items()}
     out |= {f"buffer.{k}": b for k, b in net.named_buffers() if "running" in k}
-    save_file({k: v.float().contiguous() for k, v in out.items()}, HERE / "roi_net_f4" / "values.safetensors")
+    save_file({k: v.float().contiguous() for k, v in out.items()}, HERE / f"roi_net_f{filters}" / "values.safetensors")
 
 
 def ops():
@@ -148,6 +150,7 @@ def ops():
 
 
 if __name__ == "__main__":
-    roi_net()
+    roi_net(4, (2, 1, 24, 20), 1)
+    roi_net(16, (1, 1, 13, 29), 13)
     ops()
     print("torch", torch.__version__)

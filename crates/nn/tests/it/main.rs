@@ -11,3 +11,4 @@ mod norm;
 mod resample;
 mod roi_net;
 mod support;
+mod two_scale;

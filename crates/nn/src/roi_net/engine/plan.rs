@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use crate::fused::block::{BlockShape, BlockWeights};
+use crate::fused::block::BlockShape;
 use crate::fused::features::Features;
 use crate::fused::format::Format;
-use crate::fused::gradient::BlockGradients;
 use crate::fused::head::{HeadGradients, HeadWeights};
+use crate::fused::parameters::BlockPlaces;
 use crate::fused::rows::Context;
 use crate::ops::Activation;
 use crate::roi_net::RoiNetConfig;
@@ -22,9 +22,8 @@ use crate::roi_net::RoiNetConfig;
 /// | 4 | c4 |
 /// | 5 … | c8 of each head |
 ///
-/// Parameters lie one after the other: those of each block, then those of each head.
-/// A block's are conv5, conv3, the gains and then the biases of both normalizations, conv1 and its bias; a head's are
-/// the convolution, gain and bias of the normalization.
+/// Parameters lie one after the other: those of each block ([`BlockPlaces`]), then those of each head, which are its
+/// convolution, and gain and bias of its normalization.
 pub(in crate::roi_net) struct Plan {
     pub(super) blocks: Vec<BlockStep>,
     pub(super) heads: Vec<HeadStep>,
@@ -40,8 +39,7 @@ pub(super) struct BlockStep {
     pub(super) from_parts: Range<usize>,
     pub(super) to: usize,
     pub(super) to_part: usize,
-    inputs: usize,
-    first_parameter: usize,
+    pub(super) parameters: BlockPlaces,
 }
 
 /// A head's place in the plan.
@@ -79,17 +77,11 @@ impl Plan {
         let blocks: Vec<BlockStep> = places
             .into_iter()
             .map(|(dilation, from, from_parts, to, to_part): (usize, usize, Range<usize>, usize, usize)| {
-                let step = BlockStep {
-                    shape: BlockShape { filters: buffers[to][to_part], dilation },
-                    inputs: buffers[from][from_parts.clone()].iter().sum(),
-                    from,
-                    from_parts,
-                    to,
-                    to_part,
-                    first_parameter,
-                };
-                first_parameter += step.lens().iter().sum::<usize>();
-                step
+                let shape = BlockShape { filters: buffers[to][to_part], dilation };
+                let inputs = buffers[from][from_parts.clone()].iter().sum();
+                let parameters = BlockPlaces::new(shape, inputs, first_parameter);
+                first_parameter = parameters.end();
+                BlockStep { shape, from, from_parts, to, to_part, parameters }
             })
             .collect();
         let first_head_buffer = buffers.len() - heads.len();
@@ -119,35 +111,6 @@ impl Plan {
             .iter()
             .map(|parts| Some(Features::new(&context.pool, parts, images, size, self.margin, for_gradients)))
             .collect()
-    }
-}
-
-impl BlockStep {
-    fn lens(&self) -> [usize; 6] {
-        let f = self.shape.filters;
-        [f * self.inputs * 25, f * self.inputs * 9, 2 * f, 2 * f, f * 2 * f, f]
-    }
-
-    fn ranges(&self) -> [Range<usize>; 6] {
-        let mut first = self.first_parameter;
-        self.lens().map(|len| {
-            first += len;
-            first - len..first
-        })
-    }
-
-    /// The block's own of all parameters.
-    pub(super) fn weights<'a>(&self, parameters: &'a [f32]) -> BlockWeights<'a> {
-        let [conv5, conv3, gain, bias, conv1, bias1] = self.ranges().map(|range| &parameters[range]);
-        BlockWeights { conv5, conv3, gain, bias, conv1, bias1 }
-    }
-
-    /// Writes the block's gradients to their place among all.
-    pub(super) fn put_gradients(&self, all: &mut [f32], gradients: &BlockGradients) {
-        let BlockGradients { conv5, conv3, gain, bias, conv1, bias1 } = gradients;
-        for (range, values) in self.ranges().into_iter().zip([conv5, conv3, gain, bias, conv1, bias1]) {
-            all[range].copy_from_slice(values);
-        }
     }
 }
 
