@@ -39,7 +39,8 @@ fn bench(
 }
 
 fn strided(criterion: &mut Criterion) {
-    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2] };
+    let down =
+        Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2], ..Conv2dOptions::default() };
     let up = ConvTranspose2dOptions { stride: [2; 2], padding: [1; 2], ..ConvTranspose2dOptions::default() };
     for (name, [images, inputs, outputs, size]) in [
         ("k4_s2_3to64_256x256", [3, 3, 64, 256]),

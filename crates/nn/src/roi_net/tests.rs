@@ -108,14 +108,16 @@ fn layer_by_layer_agrees() -> Result<()> {
         let what = format!("{config:?} {size:?}");
         let best = CpuPath::best();
         let fused = step(&config, best, size, |net, x| net.train_fused(x, Precision::F32, SEED))?;
-        let plain = step(&config, best, size, |net, x| net.run(x, Mode::Train { dropout_seed: SEED }))?;
+        let plain = step(&config, best, size, |net, x| {
+            net.run(x, Mode::Train { dropout_seed: SEED }, Precision::F32)
+        })?;
         close(&what, &fused.results, &plain.results, 1e-5);
 
         // With the same running statistics.
         fused.store.load_tensors(&plain.store.to_tensors()?)?;
         let x = input(&config, size)?.as_detached_tensor();
         let evaluated = fused.net.evaluate_fused(&x, Precision::F32)?;
-        let expected = plain.net.run(&x, Mode::Evaluate)?;
+        let expected = plain.net.run(&x, Mode::Evaluate, Precision::F32)?;
         for (found, expected) in outputs(&evaluated).into_iter().zip(outputs(&expected)) {
             let [found, expected] =
                 [found, expected].map(|out| flat(out).map(|out| vec![(String::new(), out)]));

@@ -44,11 +44,13 @@ fn strided_and_transposed_convolution() -> Result<()> {
     let inputs = |x: &[usize], w: &[usize], outputs: usize| {
         [("x", x.to_vec()), ("w", w.to_vec()), ("b", vec![outputs])]
     };
-    let down = Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2] };
+    let down =
+        Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2], ..Conv2dOptions::default() };
     check("conv_down", &inputs(&[2, 3, 9, 14], &[5, 3, 4, 4], 5), |v| {
         conv2d(&v[0], &v[1], Some(&v[2]), &down)
     })?;
-    let mixed = Conv2dOptions { stride: [1, 3], padding: [2, 0], dilation: [2, 1] };
+    let mixed =
+        Conv2dOptions { stride: [1, 3], padding: [2, 0], dilation: [2, 1], ..Conv2dOptions::default() };
     check("conv_mixed", &inputs(&[1, 2, 7, 11], &[4, 2, 3, 2], 4), |v| {
         conv2d(&v[0], &v[1], Some(&v[2]), &mixed)
     })?;
@@ -56,8 +58,13 @@ fn strided_and_transposed_convolution() -> Result<()> {
     check("conv_up", &inputs(&[2, 3, 4, 7], &[3, 5, 4, 4], 5), |v| {
         conv_transpose2d(&v[0], &v[1], Some(&v[2]), &up)
     })?;
-    let mixed =
-        ConvTranspose2dOptions { stride: [3, 2], padding: [1, 2], output_padding: [2, 1], dilation: [1, 2] };
+    let mixed = ConvTranspose2dOptions {
+        stride: [3, 2],
+        padding: [1, 2],
+        output_padding: [2, 1],
+        dilation: [1, 2],
+        ..ConvTranspose2dOptions::default()
+    };
     check("conv_up_mixed", &inputs(&[1, 2, 3, 5], &[2, 3, 2, 3], 3), |v| {
         conv_transpose2d(&v[0], &v[1], Some(&v[2]), &mixed)
     })?;
