@@ -10,6 +10,7 @@ use super::rows::{Context, band_places, band_rows, convolve_rows, mix, pack, str
 use crate::kernels::canvas::{Canvas, Layout, View};
 use crate::kernels::conv::PackedWeights;
 use crate::kernels::norm::{Activation, ChannelMoments, ChannelScale, MomentKernel, NormalizeKernel};
+use crate::kernels::pool::Buffer;
 use crate::kernels::tile::Start;
 use crate::simd::dispatch;
 
@@ -190,7 +191,7 @@ pub(crate) fn moments(sums: &[Vec<[f64; 2]>], channels: usize, count: usize) -> 
 /// The 1×1 convolution of a strip's activations, written to the block's output.
 fn mix_into<F: Format>(
     context: &Context,
-    activated: &[f32],
+    activated: &Buffer<f32>,
     pixels: usize,
     mixing: &PackedWeights<F::Spatial>,
     bias: &[f32],

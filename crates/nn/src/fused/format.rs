@@ -18,6 +18,8 @@ pub(crate) trait Format: Sized + Send + Sync + 'static {
     fn spatial(first: f32, second: f32) -> Self::Spatial;
     /// The value of one of an element's channels.
     fn channel(element: Self::Spatial, idx: usize) -> f32;
+    /// Dense channels as the planes that convolutions read, where they are that already.
+    fn as_spatial(values: &[f32]) -> Option<&[Self::Spatial]>;
     /// An element of one channel.
     fn row(value: f32) -> Self::Row;
     /// One plane a channel, for weight gradients.
@@ -39,6 +41,9 @@ impl Format for Single {
     #[inline(always)]
     fn channel(element: f32, _idx: usize) -> f32 {
         element
+    }
+    fn as_spatial(values: &[f32]) -> Option<&[f32]> {
+        Some(values)
     }
     #[inline(always)]
     fn row(value: f32) -> f32 {
@@ -64,6 +69,9 @@ impl Format for Brain {
     #[inline(always)]
     fn channel(element: ChannelPair, idx: usize) -> f32 {
         channel_of_pair(element, idx)
+    }
+    fn as_spatial(_values: &[f32]) -> Option<&[ChannelPair]> {
+        None
     }
     #[inline(always)]
     fn row(value: f32) -> Half {

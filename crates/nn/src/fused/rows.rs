@@ -8,7 +8,7 @@ use super::format::Format;
 use crate::kernels::canvas::{Layout, View};
 use crate::kernels::conv::PackedWeights;
 use crate::kernels::element::Element;
-use crate::kernels::pool::Pool;
+use crate::kernels::pool::{Buffer, Pool};
 use crate::kernels::taps::{Tap, taps};
 use crate::kernels::tile::{BandKernel, Start};
 use crate::simd::{Level, dispatch};
@@ -142,12 +142,20 @@ pub(crate) fn convolve_rows<T: Element>(
 /// A 1×1 convolution of dense values `[channel, pixel]` into `outputs`, one slice of pixels a channel.
 pub(crate) fn mix<F: Format>(
     context: &Context,
-    values: &[f32],
+    values: &Buffer<f32>,
     pixels: usize,
     weights: &PackedWeights<F::Spatial>,
     start: Start,
     outputs: &mut [&mut [f32]],
 ) {
+    let mut run = |planes: &[F::Spatial]| {
+        let layout = Layout::dense(1, weights.inputs, [1, pixels]);
+        let view = View::new(layout, 0..weights.inputs, planes);
+        convolve_rows(context.level, &view, 0, weights, start, 0, 0..1, outputs);
+    };
+    if let Some(planes) = F::as_spatial(values.with_slack()) {
+        return run(planes);
+    }
     let mut planes = context.pool.take::<F::Spatial>(weights.inputs * pixels);
     let mut channels = values.chunks_exact(pixels);
     for out in planes.chunks_exact_mut(pixels) {
@@ -155,9 +163,7 @@ pub(crate) fn mix<F: Format>(
         let second = if F::CHANNELS > 1 { channels.next() } else { None };
         dispatch(context.level, SpatialRow::<F> { first, second, out });
     }
-    let layout = Layout::dense(1, weights.inputs, [1, pixels]);
-    let view = View::new(layout, 0..weights.inputs, planes.with_slack());
-    convolve_rows(context.level, &view, 0, weights, start, 0, 0..1, outputs);
+    run(planes.with_slack());
 }
 
 /// The one tap of a 1×1 convolution.
