@@ -2,8 +2,8 @@
 //!
 //! A block is two branches, 5×5 and 3×3, of the same input: dilated convolution → batch normalization → ELU → spatial
 //! dropout; both are joined in the channels and mixed by a 1×1 convolution.
-//! Between blocks values live in [`features::Features`] as `f32` or bfloat16 ([`format::Format`]); sums,
-//! normalization and gradients are `f32` and `f64` in both.
+//! Between blocks values live in [`features::Features`] as `f32` or bfloat16 ([`format::Format`]), and so does what the
+//! way back keeps; sums, normalization, and the gradients of parameters and blocks are `f32` and `f64` in both.
 //!
 //! Forward keeps what the two convolutions give and nothing else: the activations are computed again on the way back,
 //! a band of rows at a time, which costs less than the memory traffic of keeping them.

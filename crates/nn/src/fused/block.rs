@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::features::{FeatureBand, Features};
+use super::features::{FeatureBand, Features, SingleRow};
 use super::format::Format;
 use super::rows::{Context, band_places, band_rows, convolve_rows, mix, pack, strips};
 use crate::kernels::canvas::{Canvas, Layout, View};
@@ -39,9 +39,9 @@ pub(crate) struct BlockWeights<'a> {
 }
 
 /// What the way back needs of the way forward.
-pub(crate) struct BlockTape {
-    /// What the two convolutions gave, dense, `[N, 2f, H, W]`.
-    pub(crate) convolved: Canvas<f32>,
+pub(crate) struct BlockTape<F: Format> {
+    /// What the two convolutions gave, as the format stores it, dense, `[N, 2f, H, W]`.
+    pub(crate) convolved: Canvas<F::Row>,
     /// Moments of its channels.
     pub(crate) moments: Vec<ChannelMoments>,
     pub(crate) scales: Vec<ChannelScale>,
@@ -124,7 +124,7 @@ pub(crate) fn forward_train<F: Format>(
     epsilon: f64,
     output: &mut Features<F>,
     output_part: usize,
-) -> BlockTape {
+) -> BlockTape<F> {
     let layout = input.layout();
     let size = layout.size();
     let channels = 2 * shape.filters;
@@ -139,10 +139,23 @@ pub(crate) fn forward_train<F: Format>(
         .map(|(band, (image, rows))| {
             let mut sums = vec![[0.0; 2]; channels];
             for strip in strips(size, rows.len()) {
-                branches.run(context, &view, image, rows.start, &strip, band);
-                for (sums, channel) in sums.iter_mut().zip(band.iter()) {
-                    let x = &channel[strip.start * layout.width..strip.end * layout.width];
-                    let part = dispatch(context.level, MomentKernel { x, pivot: 0.0 });
+                let pixels = strip.len() * layout.width;
+                let mut values = context.pool.take::<f32>(channels * pixels);
+                let mut outputs: Vec<&mut [f32]> = values.chunks_exact_mut(pixels).collect();
+                branches.run(
+                    context,
+                    &view,
+                    image,
+                    rows.start + strip.start,
+                    &(0..strip.len()),
+                    &mut outputs,
+                );
+                for ((sums, channel), values) in
+                    sums.iter_mut().zip(band.iter_mut()).zip(values.chunks_exact(pixels))
+                {
+                    let out = &mut channel[strip.start * layout.width..strip.end * layout.width];
+                    dispatch(context.level, SingleRow::<F> { values, out });
+                    let part = dispatch(context.level, MomentKernel { x: &*out, pivot: 0.0 });
                     sums[0] += part[0];
                     sums[1] += part[1];
                 }

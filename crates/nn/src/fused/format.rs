@@ -2,7 +2,7 @@
 
 use super::features::Features;
 use crate::kernels::canvas::View;
-use crate::kernels::element::{ChannelPair, Element, Half, channel_of_pair, channel_pair, half};
+use crate::kernels::element::{ChannelPair, Element, Half, Stored, channel_of_pair, channel_pair, half};
 use crate::kernels::pool::Pooled;
 
 /// A storage of features; see [`Single`] and [`Brain`].
@@ -11,8 +11,8 @@ pub(crate) trait Format: Sized + Send + Sync + 'static {
     const CHANNELS: usize;
     /// What convolutions read: one element a pixel.
     type Spatial: Element + Pooled;
-    /// What weight gradients read: one element a pixel and channel.
-    type Row: Element + Pooled;
+    /// What weight gradients read, and what the way back keeps: one element a pixel and channel.
+    type Row: Element + Pooled + Stored;
 
     /// An element of one or two channels.
     fn spatial(first: f32, second: f32) -> Self::Spatial;

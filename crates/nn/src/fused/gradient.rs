@@ -9,6 +9,7 @@ use super::features::{Features, SingleRow};
 use super::format::Format;
 use super::rows::{CENTER, Context, band_places, band_rows, convolve_rows, mix, pack_transposed, strips};
 use crate::kernels::canvas::{Canvas, Layout, View};
+use crate::kernels::element::Stored;
 use crate::kernels::norm::{Activation, ChannelScale, EluFunction, Function, NormalizeKernel};
 use crate::kernels::taps::taps;
 use crate::kernels::tile::Start;
@@ -37,7 +38,7 @@ pub(crate) fn backward<F: Format>(
     context: &Context,
     shape: BlockShape,
     weights: &BlockWeights,
-    tape: &BlockTape,
+    tape: &BlockTape<F>,
     input: &Features<F>,
     parts: Range<usize>,
     dropout: Option<&[f32]>,
@@ -102,17 +103,17 @@ fn before_normalization<F: Format>(
     context: &Context,
     shape: BlockShape,
     weights: &BlockWeights,
-    tape: &BlockTape,
+    tape: &BlockTape<F>,
     dropout: Option<&[f32]>,
     gradient: &View<f32>,
-) -> (Canvas<f32>, Sums) {
+) -> (Canvas<F::Row>, Sums) {
     let layout = tape.convolved.layout;
     let size = layout.size();
     let filters = shape.filters;
     let channels = 2 * filters;
     let unmixing = pack_transposed::<F>(context.level, weights.conv1, [filters, channels, 1], 1, size);
     let convolved = tape.convolved.all();
-    let mut through = Canvas::new(&context.pool, layout);
+    let mut through = Canvas::<F::Row>::new(&context.pool, layout);
     let parts: Vec<Sums> = through
         .bands(0..channels, band_rows(size))
         .par_iter_mut()
@@ -124,16 +125,19 @@ fn before_normalization<F: Format>(
             for (channel, incoming) in incoming.chunks_exact_mut(pixels).enumerate() {
                 incoming.copy_from_slice(gradient.dense_rows(image, channel, rows.clone()));
             }
-            mix::<F>(context, &incoming, pixels, &unmixing, Start::Zero, band);
+            let mut unmixed = context.pool.take::<f32>(channels * pixels);
+            let mut outputs: Vec<&mut [f32]> = unmixed.chunks_exact_mut(pixels).collect();
+            mix::<F>(context, &incoming, pixels, &unmixing, Start::Zero, &mut outputs);
             let mut normalization = Vec::with_capacity(channels);
-            for (channel, (activated, through)) in activated.chunks_exact_mut(pixels).zip(band).enumerate() {
+            let planes = activated.chunks_exact_mut(pixels).zip(unmixed.chunks_exact(pixels)).zip(band);
+            for (channel, ((activated, gradient), out)) in planes.enumerate() {
                 let x = convolved.dense_rows(image, channel, rows.clone());
                 let scale = tape.scales[channel];
                 let factor = dropout.map_or(1.0, |dropout| dropout[image * channels + channel]);
                 let kernel =
                     NormalizeKernel { x, out: activated, scale, factor, activation: Activation::Elu };
                 dispatch(context.level, kernel);
-                let kernel = EluGradientKernel { x, activated, scale, factor, gradient: through };
+                let kernel = EluGradientKernel::<F> { x, activated, scale, factor, gradient, out };
                 normalization.push(dispatch(context.level, kernel));
             }
             let conv1 = outer_product::<F>(context, &activated, &incoming, pixels);
@@ -179,9 +183,9 @@ fn outer_product<F: Format>(context: &Context, input: &[f32], gradient: &[f32], 
 /// From the gradient after the normalization to that of what the convolutions gave, as features in two parts.
 fn normalization<F: Format>(
     context: &Context,
-    tape: &BlockTape,
+    tape: &BlockTape<F>,
     sums: &[[f64; 2]],
-    through: &mut Canvas<f32>,
+    through: &mut Canvas<F::Row>,
     input: Layout,
 ) -> Features<F> {
     let layout = tape.convolved.layout;
@@ -207,7 +211,7 @@ fn normalization<F: Format>(
                     for ((channel, out), through) in
                         channels.clone().zip(values.chunks_exact_mut(pixels)).zip(through.iter())
                     {
-                        let kernel = NormalizationGradientKernel {
+                        let kernel = NormalizationGradientKernel::<F> {
                             x: convolved.dense_rows(image, channel, image_rows.clone()),
                             gradient: &through[strip.start * layout.width..strip.end * layout.width],
                             scale: tape.scales[channel],
@@ -224,46 +228,47 @@ fn normalization<F: Format>(
     result
 }
 
-/// Back through dropout and ELU, in place, with the sums of the result and of its product with the normalized value.
-struct EluGradientKernel<'a, 'b> {
-    x: &'a [f32],
+/// Back through dropout and ELU, with the sums of the result and of its product with the normalized value.
+struct EluGradientKernel<'a, 'b, F: Format> {
+    x: &'a [F::Row],
     /// ELU and dropout of it.
     activated: &'a [f32],
     scale: ChannelScale,
     factor: f32,
-    gradient: &'b mut [f32],
+    gradient: &'a [f32],
+    out: &'b mut [F::Row],
 }
 
-impl Kernel for EluGradientKernel<'_, '_> {
+impl<F: Format> Kernel for EluGradientKernel<'_, '_, F> {
     type Output = [f64; 2];
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> [f64; 2] {
-        let Self { x, activated, scale, factor, gradient } = self;
+        let Self { x, activated, scale, factor, gradient, out } = self;
         if factor.abs() < f32::MIN_POSITIVE {
-            gradient.fill(0.0);
+            out.fill(F::row(0.0));
             return [0.0; 2];
         }
         let inverse_factor = 1.0 / factor;
         let mut sums = [[0.0f64; MAX_LANES]; 2];
         let (xs, x_rest) = x.as_chunks::<MAX_LANES>();
         let (activated, activated_rest) = activated.as_chunks::<MAX_LANES>();
-        let (gradients, gradient_rest) = gradient.as_chunks_mut::<MAX_LANES>();
-        for ((x, activated), gradient) in xs.iter().zip(activated).zip(gradients) {
+        let (gradients, gradient_rest) = gradient.as_chunks::<MAX_LANES>();
+        let (outs, out_rest) = out.as_chunks_mut::<MAX_LANES>();
+        for (((x, activated), gradient), out) in xs.iter().zip(activated).zip(gradients).zip(outs) {
             for lane in 0..MAX_LANES {
                 let g = gradient[lane] * factor * EluFunction::slope(activated[lane] * inverse_factor);
-                let normalized = (x[lane] - scale.mean) * scale.inverse_sd;
-                gradient[lane] = g;
+                let normalized = (x[lane].value() - scale.mean) * scale.inverse_sd;
+                out[lane] = F::row(g);
                 sums[0][lane] += f64::from(g);
                 sums[1][lane] += f64::from(g * normalized);
             }
         }
-        for (lane, ((x, activated), gradient)) in
-            x_rest.iter().zip(activated_rest).zip(gradient_rest).enumerate()
-        {
-            let g = *gradient * factor * EluFunction::slope(activated * inverse_factor);
-            let normalized = (x - scale.mean) * scale.inverse_sd;
-            *gradient = g;
+        let rest = x_rest.iter().zip(activated_rest).zip(gradient_rest).zip(out_rest);
+        for (lane, (((x, activated), gradient), out)) in rest.enumerate() {
+            let g = gradient * factor * EluFunction::slope(activated * inverse_factor);
+            let normalized = (x.value() - scale.mean) * scale.inverse_sd;
+            *out = F::row(g);
             sums[0][lane] += f64::from(g);
             sums[1][lane] += f64::from(g * normalized);
         }
@@ -272,16 +277,16 @@ impl Kernel for EluGradientKernel<'_, '_> {
 }
 
 /// Back through the normalization with the batch's own statistics.
-struct NormalizationGradientKernel<'a, 'b> {
-    x: &'a [f32],
-    gradient: &'a [f32],
+struct NormalizationGradientKernel<'a, 'b, F: Format> {
+    x: &'a [F::Row],
+    gradient: &'a [F::Row],
     scale: ChannelScale,
     mean: f32,
     mean_normalized: f32,
     out: &'b mut [f32],
 }
 
-impl Kernel for NormalizationGradientKernel<'_, '_> {
+impl<F: Format> Kernel for NormalizationGradientKernel<'_, '_, F> {
     type Output = ();
 
     #[inline(always)]
@@ -289,8 +294,8 @@ impl Kernel for NormalizationGradientKernel<'_, '_> {
         let ChannelScale { mean, inverse_sd, gain, .. } = self.scale;
         let slope = gain * inverse_sd;
         for ((out, x), gradient) in self.out.iter_mut().zip(self.x).zip(self.gradient) {
-            let normalized = (x - mean) * inverse_sd;
-            *out = slope * (gradient - self.mean - normalized * self.mean_normalized);
+            let normalized = (x.value() - mean) * inverse_sd;
+            *out = slope * (gradient.value() - self.mean - normalized * self.mean_normalized);
         }
     }
 }

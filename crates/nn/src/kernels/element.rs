@@ -32,6 +32,26 @@ impl Element for f32 {
     }
 }
 
+/// What values are stored as, one element a value.
+pub(crate) trait Stored: Copy {
+    /// The value.
+    fn value(self) -> f32;
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    fn value(self) -> f32 {
+        self
+    }
+}
+
+impl Stored for Half {
+    #[inline(always)]
+    fn value(self) -> f32 {
+        f32::from_bits(u32::from(self) << 16)
+    }
+}
+
 /// Two channels of one pixel as bfloat16, the first in the low half.
 pub(crate) type ChannelPair = u32;
 

@@ -6,6 +6,7 @@
 
 use rayon::prelude::*;
 
+use super::element::Stored;
 use crate::simd::{Kernel, Level, MAX_LANES, Simd, dispatch};
 
 /// What follows the normalization.
@@ -93,12 +94,12 @@ pub(crate) fn channel_moments(level: Level, x: &[f32], extent: Extent) -> Vec<Ch
         .collect()
 }
 
-pub(crate) struct MomentKernel<'a> {
-    pub(crate) x: &'a [f32],
+pub(crate) struct MomentKernel<'a, T> {
+    pub(crate) x: &'a [T],
     pub(crate) pivot: f64,
 }
 
-impl Kernel for MomentKernel<'_> {
+impl<T: Stored> Kernel for MomentKernel<'_, T> {
     type Output = [f64; 2];
 
     #[inline(always)]
@@ -107,13 +108,13 @@ impl Kernel for MomentKernel<'_> {
         let (chunks, rest) = self.x.as_chunks::<MAX_LANES>();
         for chunk in chunks {
             for lane in 0..MAX_LANES {
-                let value = f64::from(chunk[lane]) - self.pivot;
+                let value = f64::from(chunk[lane].value()) - self.pivot;
                 sums[0][lane] += value;
                 sums[1][lane] += value * value;
             }
         }
         for (lane, value) in rest.iter().enumerate() {
-            let value = f64::from(*value) - self.pivot;
+            let value = f64::from(value.value()) - self.pivot;
             sums[0][lane] += value;
             sums[1][lane] += value * value;
         }
@@ -146,15 +147,15 @@ pub(crate) fn normalize(
     out
 }
 
-pub(crate) struct NormalizeKernel<'a> {
-    pub(crate) x: &'a [f32],
+pub(crate) struct NormalizeKernel<'a, T> {
+    pub(crate) x: &'a [T],
     pub(crate) out: &'a mut [f32],
     pub(crate) scale: ChannelScale,
     pub(crate) factor: f32,
     pub(crate) activation: Activation,
 }
 
-impl Kernel for NormalizeKernel<'_> {
+impl<T: Stored> Kernel for NormalizeKernel<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -167,7 +168,7 @@ impl Kernel for NormalizeKernel<'_> {
         let slope = scale.gain * scale.inverse_sd;
         with_function!(activation, F => {
             for (out, x) in out.iter_mut().zip(x) {
-                *out = factor * F::value((x - scale.mean) * slope + scale.bias);
+                *out = factor * F::value((x.value() - scale.mean) * slope + scale.bias);
             }
         });
     }

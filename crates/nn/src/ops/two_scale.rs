@@ -270,7 +270,7 @@ fn load<F: Format>(
 /// What the way back needs.
 struct Tape<F: Format> {
     input: Features<F>,
-    block: BlockTape,
+    block: BlockTape<F>,
 }
 
 struct TrainOp<F: Format> {

@@ -132,7 +132,7 @@ fn load<F: Format>(context: &Context, buffers: &mut Buffers<F>, images: &[f32]) 
 /// What the way back needs.
 struct Tape<F: Format> {
     buffers: Buffers<F>,
-    blocks: Vec<BlockTape>,
+    blocks: Vec<BlockTape<F>>,
     heads: Vec<HeadTape>,
 }
 

@@ -44,7 +44,8 @@ fn places(part: usize, images: usize, branch: usize) -> impl Iterator<Item = usi
 
 /// The block of x, conv5, conv3, gain, bias, conv1 and bias1.
 ///
-/// `round` is applied to what convolutions and their gradients multiply, and to the output.
+/// `round` is applied to what convolutions and their gradients multiply, to what the convolutions give, to the gradient
+/// before the normalization, and to the output.
 pub(crate) fn block(
     arguments: &[Array],
     dilation: usize,
@@ -69,7 +70,7 @@ pub(crate) fn block(
     for (part, (weight, products)) in spatial.iter().enumerate() {
         let (out, _) = evaluate([&x, weight], &branch, products, &nothing);
         for (place, value) in places(part, images, f * plane).zip(out.values) {
-            convolved.values[place] = value;
+            convolved.values[place] = round(value);
         }
     }
 
@@ -117,6 +118,7 @@ pub(crate) fn block(
             through.values[place] *= slopes.values[place];
             sums[0] += through.values[place];
             sums[1] += through.values[place] * normalized.values[place];
+            through.values[place] = round(through.values[place]);
         }
         let scale = gain.values[channel] / (moments.variance + 1e-5).sqrt();
         for place in of_channel(channel) {
