@@ -16,6 +16,7 @@
     reason = "sizes and places of several tensors; a struct a call would hide them"
 )]
 
+pub(crate) mod amx;
 pub(crate) mod canvas;
 pub(crate) mod conv;
 pub(crate) mod convolution;

@@ -1,7 +1,7 @@
 //! Vectors of `f32` for the widest instruction set this processor has, chosen at run time.
 //!
 //! This is the only module of the workspace that may use `unsafe` on the CPU. It is sound for two reasons that can be
-//! checked here alone:
+//! checked here alone (for matrix tiles, in `amx`):
 //!
 //! 1. A value of [`Avx512`] or [`Avx2`] is the proof that the processor has those instructions: the types have a
 //!    private field, and [`dispatch`] makes them only after `is_x86_feature_detected!` said yes. Every intrinsic
@@ -16,6 +16,10 @@
     reason = "vector code must be inlined into the function that enables the instructions"
 )]
 #![expect(unsafe_code, reason = "the audited module: vector intrinsics behind run-time detection")]
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
+pub(crate) mod tiles;
 
 use crate::kernels::element::Element;
 
@@ -122,17 +126,21 @@ pub enum CpuPath {
     Avx512,
     /// AVX-512F and its products of bfloat16 pairs; as [`Self::Avx512`] for 32-bit floats.
     Avx512Bf16,
+    /// As [`Self::Avx512Bf16`], with the convolutions of bfloat16 and their input gradients on the matrix tiles of
+    /// AMX, on Linux. These sum in another order and take denormal numbers for zero: results differ by the rounding of
+    /// 32-bit sums.
+    Avx512Amx,
 }
 
 pub(crate) use CpuPath as Level;
 
 impl CpuPath {
+    /// All of them, from the plainest to the best.
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Avx512Amx];
+
     /// The best level of this processor.
     pub fn best() -> Self {
-        [Self::Avx512Bf16, Self::Avx512, Self::Avx2]
-            .into_iter()
-            .find(|level| level.is_supported())
-            .unwrap_or(Self::Portable)
+        Self::ALL.into_iter().rfind(|level| level.is_supported()).unwrap_or(Self::Portable)
     }
 
     /// True if this processor can run the level.
@@ -143,6 +151,10 @@ impl CpuPath {
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
             Self::Avx512Bf16 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_os = "linux")]
+            Self::Avx512Amx => Self::Avx512Bf16.is_supported() && amx::is_available(),
+            #[cfg(not(target_os = "linux"))]
+            Self::Avx512Amx => false,
         }
     }
 
@@ -156,7 +168,7 @@ impl CpuPath {
     pub(crate) fn lanes(self) -> usize {
         match self {
             Self::Portable | Self::Avx2 => 8,
-            Self::Avx512 | Self::Avx512Bf16 => 16,
+            Self::Avx512 | Self::Avx512Bf16 | Self::Avx512Amx => 16,
         }
     }
 
@@ -167,6 +179,7 @@ impl CpuPath {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
+            Self::Avx512Amx => "avx512-amx",
         }
     }
 
@@ -174,7 +187,7 @@ impl CpuPath {
     pub(crate) fn registers(self) -> usize {
         match self {
             Self::Portable | Self::Avx2 => 16,
-            Self::Avx512 | Self::Avx512Bf16 => 32,
+            Self::Avx512 | Self::Avx512Bf16 | Self::Avx512Amx => 32,
         }
     }
 }
@@ -183,7 +196,7 @@ impl CpuPath {
 pub(crate) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
-        if level == Level::Avx512Bf16 && level.is_supported() {
+        if matches!(level, Level::Avx512Bf16 | Level::Avx512Amx) && level.is_supported() {
             // SAFETY: the processor has AVX-512F and AVX512-BF16, as the condition just found.
             return unsafe { x86::run_avx512_bf16(kernel) };
         }

@@ -56,13 +56,10 @@ impl Options {
                         .ok_or_else(|| format!("the precision is `f32` or `bf16`, not `{value}`"))?;
                 }
                 "--level" => {
-                    options.path = [CpuPath::Portable, CpuPath::Avx2, CpuPath::Avx512, CpuPath::Avx512Bf16]
-                        .into_iter()
-                        .find(|path| path.name() == value)
-                        .ok_or_else(|| {
-                            format!(
-                                "the level is `portable`, `avx2`, `avx512` or `avx512-bf16`, not `{value}`"
-                            )
+                    options.path =
+                        CpuPath::ALL.into_iter().find(|path| path.name() == value).ok_or_else(|| {
+                            let names = CpuPath::ALL.map(CpuPath::name).join("`, `");
+                            format!("the level is one of `{names}`, not `{value}`")
                         })?;
                 }
                 "--batch" => options.batch = value.parse()?,

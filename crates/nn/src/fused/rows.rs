@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::features::{SpatialRow, channels_of_planes};
 use super::format::Format;
+use crate::kernels::amx::TileBand;
 use crate::kernels::canvas::{Layout, View};
 use crate::kernels::conv::PackedWeights;
 use crate::kernels::element::Element;
 use crate::kernels::pool::{Buffer, Pool};
 use crate::kernels::taps::{Tap, taps};
 use crate::kernels::tile::{BandKernel, Start};
+use crate::simd::tiles::dispatch_tiles;
 use crate::simd::{Level, dispatch};
 
 /// Pixels of a strip: its intermediate values of all channels stay in the second-level cache.
@@ -116,7 +118,8 @@ pub(crate) fn convolve_rows<T: Element>(
     outputs: &mut [&mut [f32]],
 ) {
     let layout = input.layout;
-    for block in &weights.blocks {
+    let tiles = weights.tiles.as_ref();
+    for block in weights.blocks.iter().chain(tiles.map(|tiles| &tiles.block)) {
         let channels = block.first..block.first + block.count;
         let kernel = BandKernel {
             planes: input.image(image),
@@ -135,7 +138,10 @@ pub(crate) fn convolve_rows<T: Element>(
             rows: rows.clone(),
             outputs: &mut outputs[channels],
         };
-        dispatch(level, kernel);
+        match tiles {
+            Some(weights) => dispatch_tiles(TileBand { weights, band: kernel }),
+            None => dispatch(level, kernel),
+        }
     }
 }
 
@@ -168,3 +174,6 @@ pub(crate) fn mix<F: Format>(
 
 /// The one tap of a 1×1 convolution.
 pub(crate) const CENTER: Tap = Tap { index: 0, dy: 0, dx: 0 };
+
+#[cfg(test)]
+mod tests;

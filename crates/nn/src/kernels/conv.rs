@@ -4,6 +4,8 @@
 
 use rayon::prelude::*;
 
+use super::amx::TileWeights;
+use super::element::Element;
 use super::planes::PaddedPlanes;
 use super::taps::Tap;
 use super::tile::BandKernel;
@@ -13,9 +15,11 @@ use crate::simd::{Level, dispatch};
 /// Pixels of one task: small enough to share work evenly, large enough to hide the start of a task.
 const BAND_PIXELS: usize = 4096;
 
-/// Weights in the order the kernel reads them: for each block of output channels `[input, tap, output]`.
+/// Weights in the order the kernel reads them: for each block of output channels `[input, tap, output]`, or for tiles.
 pub(crate) struct PackedWeights<T = f32> {
     pub(crate) blocks: Vec<Block<T>>,
+    /// All the weights, instead of blocks, where matrix tiles multiply them.
+    pub(crate) tiles: Option<TileWeights<T>>,
     /// Input planes.
     pub(crate) inputs: usize,
     pub(crate) taps: Vec<Tap>,
@@ -59,7 +63,7 @@ impl PackedWeights {
     }
 }
 
-impl<T> PackedWeights<T> {
+impl<T: Element> PackedWeights<T> {
     /// Packs the weights that `weight` gives for an output channel, an input plane and a place in the kernel.
     pub(crate) fn new(
         level: Level,
@@ -68,6 +72,10 @@ impl<T> PackedWeights<T> {
         taps: Vec<Tap>,
         weight: impl Fn(usize, usize, usize) -> T,
     ) -> Self {
+        if level == Level::Avx512Amx && T::IN_TILES {
+            let tiles = Some(TileWeights::new(outputs, inputs, &taps, weight));
+            return Self { blocks: Vec::new(), tiles, inputs, taps };
+        }
         // Two vectors of pixels for each output channel must leave registers for the inputs and a weight.
         let largest = if level.registers() >= 32 { 12 } else { 6 };
         let blocks = even_ranges(outputs, outputs.div_ceil(largest))
@@ -81,7 +89,7 @@ impl<T> PackedWeights<T> {
                 Block { first: range.start, count: range.len(), weights: packed }
             })
             .collect();
-        Self { blocks, inputs, taps }
+        Self { blocks, tiles: None, inputs, taps }
     }
 }
 

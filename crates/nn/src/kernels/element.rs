@@ -6,6 +6,8 @@ use crate::simd::Simd;
 pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     /// Pixels that one lane of a vector covers.
     const PIXELS: usize;
+    /// True if matrix tiles multiply such elements.
+    const IN_TILES: bool = false;
 
     /// The elements of a whole vector from `start`; panics if they are not there.
     fn load<S: Simd>(simd: S, elements: &[Self], start: usize) -> S::Vector;
@@ -57,6 +59,7 @@ pub(crate) type ChannelPair = u32;
 
 impl Element for ChannelPair {
     const PIXELS: usize = 1;
+    const IN_TILES: bool = true;
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, elements: &[Self], start: usize) -> S::Vector {

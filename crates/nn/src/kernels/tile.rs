@@ -42,6 +42,17 @@ pub(crate) struct BandKernel<'a, 'b, T> {
     pub(crate) outputs: &'a mut [&'b mut [f32]],
 }
 
+impl<T> BandKernel<'_, '_, T> {
+    /// The taps that see a row of the image from a row of the outputs.
+    #[inline(always)]
+    pub(crate) fn taps_inside(&self, band_row: usize) -> std::ops::Range<usize> {
+        let row = (self.first_row + band_row) as isize;
+        // Taps are ordered by row, so those inside the image are neighbors in the list.
+        let first = self.taps.partition_point(|tap| row + tap.dy < 0);
+        first..self.taps.partition_point(|tap| row + tap.dy < self.height as isize)
+    }
+}
+
 impl<T: Element> Kernel for BandKernel<'_, '_, T> {
     type Output = ();
 
@@ -77,18 +88,15 @@ fn band<S: Simd, T: Element, const CHANNELS: usize>(simd: S, kernel: &mut BandKe
         *offset = tap.dy * kernel.stride as isize + tap.dx;
     }
     for band_row in kernel.rows.clone() {
-        let row = kernel.first_row + band_row;
-        // Taps are ordered by row, so those inside the image are neighbors in the list.
-        let first = kernel.taps.partition_point(|tap| row as isize + tap.dy < 0);
-        let last = kernel.taps.partition_point(|tap| row as isize + tap.dy < kernel.height as isize);
+        let taps = kernel.taps_inside(band_row);
         let vector_width = kernel.width.next_multiple_of(S::LANES);
         let mut column = 0;
         while column < vector_width {
             if vector_width - column >= 2 * S::LANES {
-                tile::<S, T, CHANNELS, 2>(simd, kernel, offsets, first..last, band_row, column);
+                tile::<S, T, CHANNELS, 2>(simd, kernel, offsets, taps.clone(), band_row, column);
                 column += 2 * S::LANES;
             } else {
-                tile::<S, T, CHANNELS, 1>(simd, kernel, offsets, first..last, band_row, column);
+                tile::<S, T, CHANNELS, 1>(simd, kernel, offsets, taps.clone(), band_row, column);
                 column += S::LANES;
             }
         }

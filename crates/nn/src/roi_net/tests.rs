@@ -166,10 +166,8 @@ fn every_path_agrees_with_the_portable_one() -> Result<()> {
     for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.05)] {
         let run = |path| step(&config, path, size, |net, x| net.train_fused(x, precision, SEED));
         let portable = run(CpuPath::Portable)?;
-        for path in [CpuPath::Avx2, CpuPath::Avx512, CpuPath::Avx512Bf16] {
-            if path.is_supported() {
-                close(&format!("{path:?}"), &run(path)?.results, &portable.results, tolerance);
-            }
+        for path in CpuPath::ALL.into_iter().filter(|path| path.is_supported()) {
+            close(&format!("{path:?}"), &run(path)?.results, &portable.results, tolerance);
         }
     }
     Ok(())
