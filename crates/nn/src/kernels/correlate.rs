@@ -22,6 +22,9 @@ const PANEL_ROWS: usize = 256;
 /// Tasks to aim for, so that a few threads can share them evenly.
 const TASKS: usize = 16;
 
+/// Channels whose weights are packed together, which the first cache holds while the outputs pass over them.
+const PACKED_CHANNELS: usize = 16;
+
 /// Weights in the order the kernel reads them: for each block of output channels `[channel, tap, output]`.
 pub(crate) struct PanelWeights {
     values: Scratch,
@@ -49,11 +52,16 @@ impl PanelWeights {
             rest = others;
         }
         slots.into_par_iter().for_each(|(block, slot)| {
-            let mut slot = slot.iter_mut();
-            for channel in 0..channels {
-                for tap in taps {
-                    for (output, value) in block.clone().zip(&mut slot) {
-                        *value = weight(output, channel, tap.index);
+            let count = block.len();
+            let part_len = PACKED_CHANNELS * taps.len() * count;
+            for (part, slot) in slot.chunks_mut(part_len.max(1)).enumerate() {
+                let first = part * PACKED_CHANNELS;
+                for (idx, output) in block.clone().enumerate() {
+                    let channels = slot.chunks_exact_mut(taps.len() * count).enumerate();
+                    for (channel, slot) in channels {
+                        for (tap, values) in taps.iter().zip(slot.chunks_exact_mut(count)) {
+                            values[idx] = weight(output, first + channel, tap.index);
+                        }
                     }
                 }
             }

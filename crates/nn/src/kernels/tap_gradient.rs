@@ -73,10 +73,15 @@ pub(crate) fn tap_gradient(
         for row in 0..rows {
             let (channel, tap) = (row / window.taps.len(), row % window.taps.len());
             let place = channel * kernel + window.taps[tap].index;
-            for (idx, result) in result.chunks_exact_mut(own).enumerate() {
-                let at = row * padded + block * TRANSPOSED + idx;
-                let sum: f64 = sums.iter().skip(at).step_by(rows * padded).map(|sum| f64::from(*sum)).sum();
-                result[place] = sum as f32;
+            let mut totals = [0.0f64; TRANSPOSED];
+            for segment in sums.chunks_exact(rows * padded) {
+                let segment = &segment[row * padded + block * TRANSPOSED..];
+                for (total, sum) in totals.iter_mut().zip(segment) {
+                    *total += f64::from(*sum);
+                }
+            }
+            for (result, total) in result.chunks_exact_mut(own).zip(totals) {
+                result[place] = total as f32;
             }
         }
     });
