@@ -20,7 +20,7 @@ use crate::{BulkDensityTable, FieldProblem, ModelError, OptimizerConfig};
 /// | `optimizer` | – | [`OptimizerConfig::nadam`] | – | the paper's |
 /// | `learning_rate` | – | 1e-3 | > 0 | the paper's |
 /// | `max_gradient_norm` | – | none | > 0 | ours |
-/// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` (on the CPU) | ours |
+/// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` | ours |
 /// | `seed` | – | 0 | any | – |
 /// | `augmentation` | – | [`Augmentation::standard`] | – | noise and mirroring are the paper's, their size ours |
 /// | `skip_slices_without_body` | – | true | – | ours |

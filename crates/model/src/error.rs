@@ -125,14 +125,6 @@ pub enum ModelError {
         /// What is wrong.
         what: String,
     },
-    /// A precision that a device does not compute in.
-    #[error("networks compute in {precision} on the CPU only, not on {device}; choose f32 or the CPU")]
-    Precision {
-        /// The precision asked for.
-        precision: &'static str,
-        /// The kind of device.
-        device: &'static str,
-    },
     /// The caller stopped a prediction.
     #[error("stopped on request")]
     Stopped,

@@ -32,7 +32,7 @@ const FINE_RATIO: f64 = 0.5;
 /// | `outside_body` | – | air beyond 5 mm | – | ours |
 /// | `batch_size` | slices | 4 | ≥ 1 | ours; memory grows with it, results do not depend on it |
 /// | `keep_heads` | – | false | – | – |
-/// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` (on the CPU) | ours; no effect on baselines |
+/// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` | ours; no effect on baselines |
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PredictOptions {
     /// What is outside the body.
@@ -157,7 +157,6 @@ pub struct PredictProgress {
 /// [`ModelError::ChannelCount`], [`ModelError::NotFinite`], [`ModelError::TooCoarse`] (more than four times the model's
 /// spacing along two patient axes or more) or [`ModelError::EmptyBody`] for an MR that does not fit the package;
 /// [`ModelError::Image`] if the channels' grids differ; [`ModelError::Config`] for options out of range;
-/// [`ModelError::Precision`] if the device does not compute in the precision asked for;
 /// [`ModelError::Stopped`] if `on_progress` said so.
 pub fn predict(
     package: &ModelPackage,
@@ -168,7 +167,7 @@ pub fn predict(
 ) -> Result<Prediction, ModelError> {
     options.validate()?;
     let precision = matches!(package.model(), PackagedModel::RoiNet(_)).then_some(options.precision);
-    let computed_on = computed_on(device, precision)?;
+    let computed_on = computed_on(device, precision);
     let warnings = check_input(package, mr)?;
     let native_grid = mr[0].grid();
     let prepared = package.preprocessing().prepare(mr)?;

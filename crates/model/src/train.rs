@@ -51,8 +51,7 @@ pub enum TrainOutcome {
 /// # Errors
 /// [`ModelError::Config`] or [`ModelError::Cases`] with everything that is wrong, before anything slow is done;
 /// [`ModelError::RunFolderNotEmpty`], [`ModelError::NoRun`] or [`ModelError::OtherRun`] if `mode` does not suit the
-/// folder; [`ModelError::Precision`] if the device does not compute in the one of `config`;
-/// [`ModelError::LossNotFinite`] with the batch; else what a step below fails with.
+/// folder; [`ModelError::LossNotFinite`] with the batch; else what a step below fails with.
 pub fn train(
     train: &[Case],
     validation: &[Case],
@@ -69,7 +68,7 @@ pub fn train(
         let what = "there are no validation cases to choose the best epoch by".to_owned();
         return Err(ModelError::Cases { problems: vec![crate::CaseProblem { id: "-".to_owned(), what }] });
     }
-    let computed_on = computed_on(device, is_network.then_some(config.precision))?;
+    let computed_on = computed_on(device, is_network.then_some(config.precision));
     let split = Split { train: identities(train), validation: identities(validation) };
     let folder = RunFolder::open(run_dir, mode, config, &split)?;
     let preprocessing = Preprocessing {
