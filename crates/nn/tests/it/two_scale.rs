@@ -251,7 +251,7 @@ fn bfloat16_is_the_definition_with_rounded_numbers() -> Result<()> {
         assert!(other.count() * 100 <= out.len(), "{case:?}");
         for (name, (found, expected)) in NAMES.into_iter().zip(found.iter().zip(twin.all())) {
             let distance = distance(&flat(found)?, &expected.values);
-            assert!(distance < if name == "out" { 4e-3 } else { 2e-4 }, "{name} of {case:?}: {distance:e}");
+            assert!(distance < if name == "out" { 4e-3 } else { 8e-4 }, "{name} of {case:?}: {distance:e}");
         }
     }
     Ok(())
