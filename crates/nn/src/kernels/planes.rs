@@ -1,18 +1,15 @@
 //! Image planes with zero margins left and right, so that a kernel may read past the edges of a row.
 
-use std::cell::RefCell;
-
 use rayon::prelude::*;
 
 use super::canvas::{Layout, View};
+use super::scratch::Scratch;
 use crate::simd::MAX_LANES;
 
 /// Bytes of a cache line: rows begin on one, so that no vector of a row crosses two.
 const LINE: usize = 64;
 
 /// Planes `[image, channel, row, column]` with zeros between the rows.
-///
-/// The buffers of the last two copies are kept for the next ones, for as long as the thread lives.
 ///
 /// A plane is `margin` zeros and then its rows; a row is its values and zeros up to `stride`, so that the zeros
 /// after a row are also those before the next. Rows above and below the image are not stored: the kernels leave
@@ -35,7 +32,7 @@ enum Storage<'a> {
     /// The rows fit as they are.
     Borrowed(&'a [f32]),
     /// A padded copy, which begins at `start` to lie on a cache line.
-    Copied { values: Vec<f32>, start: usize },
+    Copied { values: Scratch, start: usize },
 }
 
 impl<'a> PaddedPlanes<'a> {
@@ -50,7 +47,7 @@ impl<'a> PaddedPlanes<'a> {
         } else {
             let plane_len = spread(margin + height * stride);
             let count = images * channels * plane_len;
-            let mut padded = take_scratch(count + LINE / size_of::<f32>());
+            let mut padded = Scratch::new(count + LINE / size_of::<f32>());
             let start = padded.as_ptr().align_offset(LINE).min(LINE / size_of::<f32>());
             padded[start..start + count]
                 .par_chunks_exact_mut(plane_len)
@@ -85,39 +82,6 @@ impl<'a> PaddedPlanes<'a> {
         let layout = Layout { images, planes: channels, height, width, margin, stride, plane_len };
         View::new(layout, planes, self.values())
     }
-}
-
-impl Drop for PaddedPlanes<'_> {
-    fn drop(&mut self) {
-        if let Storage::Copied { values, .. } = &mut self.storage {
-            give_scratch(std::mem::take(values));
-        }
-    }
-}
-
-thread_local! {
-    /// Buffers for the next padded copies: fresh memory costs more than the copy itself.
-    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Padded copies alive at once: of a convolution's input and of its gradient.
-const MAX_SCRATCH: usize = 2;
-
-/// A buffer of at least `len` values, whatever they are.
-fn take_scratch(len: usize) -> Vec<f32> {
-    let kept = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if kept.len() >= len { kept } else { vec![0.0; len] }
-}
-
-/// Keeps a buffer for later, the largest ones last.
-fn give_scratch(buffer: Vec<f32>) {
-    SCRATCH.with_borrow_mut(|kept| {
-        kept.push(buffer);
-        kept.sort_by_key(Vec::len);
-        if kept.len() > MAX_SCRATCH {
-            kept.remove(0);
-        }
-    });
 }
 
 /// `width` rounded up to whole vectors.
