@@ -34,6 +34,7 @@ mod trainer;
 pub use baseline::{BulkDensity, BulkDensityTable, VoxelRegression};
 pub use candle_core;
 pub use case::{Case, check_cases};
+pub use computed_on::device_kind;
 pub use config::{
     Architecture, Augmentation, BulkDensityTraining, RoiNetTraining, RoiVariant, TrainConfig,
     VoxelRegressionTraining,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use synthct_model::{Architecture, TrainConfig};
+use synthct_model::{Architecture, TrainConfig, device_kind};
 use synthct_phantom::PhantomConfig;
 
 use super::{
@@ -140,7 +140,7 @@ pub fn demo(
     observer.stage("report", None);
     let report = out.join("report.html");
     let summary = out.join("summary.json");
-    write_json(&summary, &Summary::new(&arms))?;
+    write_json(&summary, &Summary::new(&arms, device_kind(device)))?;
     let facts = [
         (
             "cohort",

@@ -16,6 +16,8 @@ use super::{ArmResult, PipelineError};
 pub struct Summary {
     /// The figures of each arm, by name.
     pub arms: BTreeMap<String, ImageSummary>,
+    /// The device: `cpu`, `cuda` or `metal`.
+    pub device: String,
     /// What each arm's training computed on, by name, for instance `cpu, avx512-bf16, f32`.
     pub computed_on: BTreeMap<String, String>,
     /// The version of this crate.
@@ -24,8 +26,9 @@ pub struct Summary {
 
 impl Summary {
     /// Gathers the arms' figures.
-    pub fn new(arms: &[ArmResult]) -> Self {
+    pub fn new(arms: &[ArmResult], device: impl Into<String>) -> Self {
         Self {
+            device: device.into(),
             arms: arms.iter().map(|arm| (arm.name.clone(), arm.summary.clone())).collect(),
             computed_on: arms.iter().map(|arm| (arm.name.clone(), arm.computed_on.clone())).collect(),
             version: env!("CARGO_PKG_VERSION"),
@@ -55,4 +58,17 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), PipelineError> {
         file.commit()
     };
     write().map_err(PipelineError::file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_that_scripts_read_stay() -> Result<(), serde_json::Error> {
+        let value = serde_json::to_value(Summary::new(&[], "cpu"))?;
+        assert!(["arms", "device", "version"].into_iter().all(|name| value.get(name).is_some()), "{value}");
+        assert_eq!(value["device"], "cpu");
+        Ok(())
+    }
 }
