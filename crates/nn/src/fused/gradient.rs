@@ -9,6 +9,7 @@ use super::features::{Features, SingleRow};
 use super::format::Format;
 use super::rows::{CENTER, Context, band_places, band_rows, convolve_rows, mix, pack_transposed, strips};
 use crate::kernels::canvas::{Canvas, Layout, View};
+use crate::kernels::convolution::plane_sum;
 use crate::kernels::element::Stored;
 use crate::kernels::norm::{Activation, ChannelScale, EluFunction, Function, NormalizeKernel};
 use crate::kernels::taps::taps;
@@ -298,16 +299,4 @@ impl<F: Format> Kernel for NormalizationGradientKernel<'_, '_, F> {
             *out = slope * (gradient.value() - self.mean - normalized * self.mean_normalized);
         }
     }
-}
-
-/// The sum of values with a fixed number of running sums.
-pub(crate) fn plane_sum(values: &[f32]) -> f64 {
-    let mut sums = [0.0f64; MAX_LANES];
-    let (chunks, rest) = values.as_chunks::<MAX_LANES>();
-    for chunk in chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(*value);
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|value| f64::from(*value)).sum::<f64>()
 }

@@ -97,7 +97,7 @@ pub(crate) fn channel_sums(values: &[f32], channels: usize, plane: usize) -> Vec
 }
 
 /// The sum of a plane with a fixed number of running sums.
-fn plane_sum(values: &[f32]) -> f64 {
+pub(crate) fn plane_sum(values: &[f32]) -> f64 {
     let mut sums = [0.0f64; 16];
     let (chunks, rest) = values.as_chunks::<16>();
     for chunk in chunks {
