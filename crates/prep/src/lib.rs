@@ -1,14 +1,19 @@
 //! Intensity and field-of-view preparation of MR and CT: normalisation and body masks.
 //!
-//! Start here: [`zscore`] (an MR on a common intensity scale), [`body_mask_mr`] and [`body_mask_ct`] (where the patient
-//! is).
+//! Start here: [`zscore`] (an MR on a common intensity scale), [`NyulFit`] (the MRs of a cohort on one scale),
+//! [`body_mask_mr`] and [`body_mask_ct`] (where the patient is).
 //!
 //! This crate reads no files and draws no random numbers; the same input gives the same bits on any number of threads.
 
 mod body;
 mod error;
+mod nyul;
+mod percentile;
+mod percentiles;
 mod zscore;
 
 pub use body::{body_mask_ct, body_mask_mr};
 pub use error::PrepError;
+pub use nyul::{NyulConfig, NyulFit, NyulLandmarks};
+pub use percentile::{PercentileConfig, PercentileRange, percentile};
 pub use zscore::{ZScore, zscore};
