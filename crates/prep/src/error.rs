@@ -74,4 +74,26 @@ pub enum PrepError {
         /// What is wrong with them.
         problem: &'static str,
     },
+    /// A setting of the augmentation that is out of its range.
+    #[error("`{field}` is {value}, but must be {allowed}")]
+    Augmentation {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// An image in which tissue is not brighter than zero signal.
+    #[error(
+        "{what} is for magnitude images, but here the body's mean is {mean} and zero signal {zero_signal}"
+    )]
+    NotMagnitude {
+        /// What was to be done.
+        what: &'static str,
+        /// The mean inside the body.
+        mean: f64,
+        /// The value of a voxel without signal.
+        zero_signal: f64,
+    },
 }

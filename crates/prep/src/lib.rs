@@ -1,10 +1,12 @@
 //! Intensity and field-of-view preparation of MR and CT: normalisation and body masks.
 //!
 //! Start here: [`zscore`] (an MR on a common intensity scale), [`NyulFit`] (the MRs of a cohort on one scale),
-//! [`body_mask_mr`] and [`body_mask_ct`] (where the patient is).
+//! [`body_mask_mr`] and [`body_mask_ct`] (where the patient is), [`AugmentationDraw`] (random changes for training).
 //!
-//! This crate reads no files and draws no random numbers; the same input gives the same bits on any number of threads.
+//! This crate reads no files, and random numbers come from a generator that the caller seeds; the same input gives the same
+//! bits on any number of threads.
 
+mod augment;
 mod body;
 mod error;
 mod nyul;
@@ -12,6 +14,7 @@ mod percentile;
 mod percentiles;
 mod zscore;
 
+pub use augment::{AugmentationConfig, AugmentationDraw, MrScale, NoiseKind};
 pub use body::{body_mask_ct, body_mask_mr};
 pub use error::PrepError;
 pub use nyul::{NyulConfig, NyulFit, NyulLandmarks};
