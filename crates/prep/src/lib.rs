@@ -17,6 +17,6 @@ mod zscore;
 pub use augment::{AugmentationConfig, AugmentationDraw, MrScale, NoiseKind};
 pub use body::{body_mask_ct, body_mask_mr};
 pub use error::PrepError;
-pub use nyul::{NyulConfig, NyulFit, NyulLandmarks};
+pub use nyul::{NyulConfig, NyulFit, NyulLandmarks, NyulMap};
 pub use percentile::{PercentileConfig, PercentileRange, percentile};
 pub use zscore::{ZScore, zscore};

@@ -185,9 +185,16 @@ impl NyulLandmarks {
     /// # Errors
     /// As [`NyulFit::add`].
     pub fn apply(&self, mr: &Volume<f32>, mask: Option<&Mask>) -> Result<Volume<f32>, PrepError> {
+        Ok(self.map_of(mr, mask)?.apply(mr))
+    }
+
+    /// How the values of an image come onto the standard scale; see [`NyulLandmarks::apply`].
+    ///
+    /// # Errors
+    /// As [`NyulFit::add`].
+    pub fn map_of(&self, mr: &Volume<f32>, mask: Option<&Mask>) -> Result<NyulMap, PrepError> {
         let landmarks = image_landmarks(mr, mask, &self.percentiles)?;
-        let lines = Lines::between(&landmarks, &self.standard_scale);
-        Ok(mr.map(|&value| lines.at(value)))
+        Ok(NyulMap::between(&landmarks, &self.standard_scale))
     }
 }
 
@@ -210,41 +217,50 @@ fn image_landmarks(mr: &Volume<f32>, mask: Option<&Mask>, percents: &[f64]) -> R
     }
 }
 
-/// Lines between landmarks that ascend.
-struct Lines {
+/// Lines from the landmarks of one image to a standard scale.
+#[derive(Clone, Debug)]
+pub struct NyulMap {
     /// The largest value of each line but the last.
     ends: Vec<f32>,
     lines: Vec<Line>,
 }
 
 /// y = y₀ + slope · (x − x₀)
+#[derive(Clone, Copy, Debug)]
 struct Line {
     x0: f64,
     y0: f64,
     slope: f64,
 }
 
-impl Lines {
+impl NyulMap {
+    /// The lines between landmarks that ascend, of which at least two differ.
     fn between(from: &[f64], to: &[f64]) -> Self {
         let corners: Vec<(f64, f64)> = std::iter::zip(from.iter().copied(), to.iter().copied()).collect();
-        let lines: Vec<Line> = corners
-            .windows(2)
-            .filter(|pair| pair[0].0 < pair[1].0)
-            .map(|pair| {
-                let [(x0, y0), (x1, y1)] = [pair[0], pair[1]];
-                Line { x0, y0, slope: (y1 - y0) / (x1 - x0) }
-            })
-            .collect();
-        let ends = corners.windows(2).filter(|pair| pair[0].0 < pair[1].0).map(|pair| largest_f32(pair[1].0));
-        let ends = ends.take(lines.len().saturating_sub(1)).collect();
+        let (mut ends, mut lines) = (Vec::new(), Vec::new());
+        for pair in corners.windows(2) {
+            let [(x0, y0), (x1, y1)] = [pair[0], pair[1]];
+            if x0 < x1 {
+                ends.push(largest_f32(x1));
+                lines.push(Line { x0, y0, slope: (y1 - y0) / (x1 - x0) });
+            }
+        }
+        // The last line has no end.
+        ends.pop();
         Self { ends, lines }
     }
 
-    fn at(&self, value: f32) -> f32 {
+    /// A value on the standard scale.
+    pub fn at(&self, value: f32) -> f32 {
         // Counting is faster than a search: no branch, and four comparisons at a time.
         let n = self.ends.iter().map(|&end| usize::from(value > end)).sum::<usize>();
         let Line { x0, y0, slope } = self.lines[n];
         (y0 + slope * (f64::from(value) - x0)) as f32
+    }
+
+    /// Every voxel on the standard scale.
+    pub fn apply(&self, volume: &Volume<f32>) -> Volume<f32> {
+        volume.map(|&value| self.at(value))
     }
 }
 

@@ -88,13 +88,15 @@ impl PercentileRange {
         }
     }
 
-    /// (value − low) / (high − low) at every voxel, inside the mask or not, then clipped if asked for; NaN stays NaN.
+    /// (value − low) / (high − low), then clipped if asked for; NaN stays NaN.
+    pub fn at(&self, value: f32) -> f32 {
+        let share = ((f64::from(value) - self.low) / (self.high - self.low)) as f32;
+        if self.clip { share.clamp(0.0, 1.0) } else { share }
+    }
+
+    /// [`PercentileRange::at`] of every voxel, inside the mask or not.
     pub fn apply(&self, volume: &Volume<f32>) -> Volume<f32> {
-        let width = self.high - self.low;
-        volume.map(|&value| {
-            let share = ((f64::from(value) - self.low) / width) as f32;
-            if self.clip { share.clamp(0.0, 1.0) } else { share }
-        })
+        volume.map(|&value| self.at(value))
     }
 
     /// low + value · (high − low) at every voxel: the way back, but for what was clipped.

@@ -33,7 +33,7 @@ impl MrScale {
     }
 
     /// The body's mean above zero signal.
-    fn brightness(&self, what: &'static str) -> Result<f64, PrepError> {
+    pub(super) fn brightness(&self, what: &'static str) -> Result<f64, PrepError> {
         let brightness = self.mean - self.zero_signal;
         if brightness > 0.0 {
             Ok(brightness)

@@ -354,13 +354,11 @@ fn bad_settings_and_images_are_refused() -> TestResult {
         AugmentationConfig { bias_field_probability: 1.0, bias_field: 0.3, ..AugmentationConfig::neutral() },
         AugmentationConfig { gamma_probability: 1.0, gamma: 0.3, ..AugmentationConfig::neutral() },
     ] {
-        assert!(shading.needs_magnitudes());
+        assert!(matches!(shading.require_suited(&dark), Err(PrepError::NotMagnitude { .. })));
+        assert!(shading.require_suited(&SCALE).is_ok());
         let refused = draw(&shading, 1)?.apply_to_mr(&mr, &dark, 0);
         assert!(matches!(refused, Err(PrepError::NotMagnitude { .. })), "{refused:?}");
     }
-    assert!(
-        !AugmentationConfig { noise: NoiseKind::Gaussian, ..AugmentationConfig::neutral() }
-            .needs_magnitudes()
-    );
+    assert!(AugmentationConfig::mirror_and_noise().require_suited(&dark).is_ok());
     Ok(())
 }
