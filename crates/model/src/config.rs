@@ -30,9 +30,12 @@ use crate::{BulkDensityTable, FieldProblem, ModelError, NormalizationMethod, Opt
 /// | `skip_slices_without_body` | – | true | – | ours |
 /// | `checkpoint_every_steps` | steps | none: every epoch | ≥ 1 | ours |
 ///
-/// The baselines use `architecture`, `channels` and `spacing_mm` alone; the rest has no effect on them.
+/// The baselines use `architecture`, `channels` and what concerns the MR's preparation (`spacing_mm`, `crop_margin_mm`,
+/// `bias_correction`, `normalization`); the rest has no effect on them.
 /// A stored configuration without `optimizer`, `precision`, `bias_correction` or `normalization` is of a version that knew
-/// Nadam, `f32`, no correction or z-scores only, and means it; one with `augmentation` in the three fields of earlier versions means their changes.
+/// Nadam, `f32`, no correction or z-scores only, and means it; one with `augmentation` in the three fields of earlier
+/// versions (`mirror`, `noise_sd`, `scale`) means their changes.
+/// Slices are rotated and scaled in their own plane.
 /// Validation slices are not augmented (the paper augments them with noise and mirroring), so that epochs are compared
 /// on the same images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

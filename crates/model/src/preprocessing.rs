@@ -11,8 +11,8 @@ use crate::{FieldProblem, ModelError, Normalization};
 /// The steps, in order: the body is found in the first channel; all channels are resampled linearly onto an axis-aligned
 /// LPS grid of `spacing_mm` that covers the image (an image that already has that spacing along patient axes is only
 /// reordered), zero signal outside; each channel loses its bias field if asked; the grid is cropped to the body and
-/// `crop_margin_mm` if given; each channel is normalized with what is inside the body; axial slices are padded with zero signal at their
-/// far ends to a multiple of `size_multiple`.
+/// `crop_margin_mm` if given; each channel is normalized with what is inside the body; axial slices are padded with zero
+/// signal at their far ends to a multiple of `size_multiple`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
