@@ -20,6 +20,7 @@ pub use synthct_nn as nn;
 pub use synthct_phantom as phantom;
 pub use synthct_prep as prep;
 pub use synthct_report as report;
+pub use synthct_rt as rt;
 
 /// The names that most programs need.
 pub mod prelude {
