@@ -11,6 +11,7 @@
 pub mod pipeline;
 
 pub use candle_core::Device;
+pub use synthct_dose as dose;
 pub use synthct_eval as eval;
 pub use synthct_image as image;
 pub use synthct_io as io;
