@@ -5,6 +5,8 @@ use synthct_image::PointLps;
 use crate::slab::{BONE, LUNG, Slab, central_axis, dose, field, phantom};
 
 type Rows = Vec<[f64; 2]>;
+/// Field width in mm, slabs, and factors at depths in cm.
+type Case = (f64, Vec<Slab>, &'static [[f64; 2]]);
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 /// Depths in cm and doses.
@@ -57,8 +59,6 @@ fn water_agrees_in_every_band_of_depth() -> TestResult {
 #[test]
 fn heterogeneity_factors_agree() -> TestResult {
     let slab = |from_cm: f64, to_cm: f64, densities: [f32; 2]| Slab { from_cm, to_cm, densities };
-    // Field width, slabs, factors at depths in cm.
-    type Case = (f64, Vec<Slab>, &'static [[f64; 2]]);
     let cases: [Case; 3] = [
         (20.0, vec![slab(3.0, 5.0, BONE)], &[[4.125, 0.958], [7.0, 0.944], [12.0, 0.934]]),
         (
