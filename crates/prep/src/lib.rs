@@ -1,4 +1,4 @@
-//! Intensity and field-of-view preparation of MR and CT: normalisation and body masks.
+//! Intensity and field-of-view preparation of MR and CT: N4, normalisation and body masks.
 //!
 //! Start here: [`body_mask_mr`] and [`body_mask_ct`] (where the patient is), [`n4()`] (an MR without its bias field),
 //! [`zscore()`] (an MR on a common intensity scale), [`NyulFit`] (the MRs of a cohort on one scale), [`AugmentationDraw`]
