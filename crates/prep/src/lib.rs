@@ -1,7 +1,7 @@
-//! Intensity and field-of-view preparation of MR and CT: normalisation and body masks.
+//! Intensity and field-of-view preparation of MR and CT: N4, normalisation and body masks.
 //!
-//! Start here: [`zscore`] (an MR on a common intensity scale), [`body_mask_mr`] and [`body_mask_ct`] (where the patient
-//! is).
+//! Start here: [`n4()`] (an MR without its bias field), [`zscore`] (an MR on a common intensity scale), [`body_mask_mr`]
+//! and [`body_mask_ct`] (where the patient is).
 //!
 //! This crate reads no files and draws no random numbers; the same input gives the same bits on any number of threads.
 

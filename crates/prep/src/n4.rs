@@ -46,9 +46,9 @@ pub struct N4Level {
 /// An MR and its bias field, apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct N4Correction {
-    /// The MR divided by the field, at every voxel, inside the mask or not; not rescaled.
+    /// The MR divided by the field, at every voxel, inside the mask or not.
     pub corrected: Volume<f32>,
-    /// The multiplicative field, above zero at every voxel.
+    /// The multiplicative field, above zero at every voxel; its geometric mean over the samples that count is 1.
     pub field: Volume<f32>,
     /// What happened at each level.
     pub levels: Vec<N4Level>,
@@ -83,7 +83,7 @@ pub struct N4Correction {
 ///
 /// With [`N4Config::itk`] and shrink factor 1 the field is ITK's to rounding.
 /// Differences otherwise: the steps are larger and the width of the assumed bias distribution narrows (see
-/// [`N4Config`]); the spline spans the full volume and samples count where they are, where ITK spans the shrunken
+/// [`N4Config`]); the field's mean level, which the image does not tell, is taken out, where ITK's drifts; the spline spans the full volume and samples count where they are, where ITK spans the shrunken
 /// image and then stretches the field over the full one; and log intensities that the sharpened histogram rules out are
 /// left as they are, where ITK expects the log intensity 0.
 ///
@@ -123,7 +123,7 @@ pub fn n4(
         return Err(PrepError::TooFewSamples { n, needed, shrink_factor: config.shrink_factor });
     }
     let (log_field, levels) = log_field(&mut samples, config, observe)?;
-    let field = at_every_voxel(mr, &log_field);
+    let field = at_every_voxel(mr, &log_field, samples.mean_log_bias());
     let corrected = mr.zip_map(&field, |value, field| value / field)?;
     Ok(N4Correction { corrected, field, levels })
 }
@@ -174,6 +174,7 @@ fn log_field(
         if level == 0 && state.max <= state.min {
             return Err(PrepError::NoContrast { what: "N4", value: f64::from(state.max).exp() });
         }
+        let (mut step_factor, mut last_step) = (config.step_factor, None::<Lattice>);
         let mut done = N4Level { iterations: 0, convergence: 0.0 };
         for iteration in 1..=iterations {
             let bins = Bins::new(config.number_of_histogram_bins, f64::from(state.min), f64::from(state.max));
@@ -181,13 +182,18 @@ fn log_field(
                 if narrowing < 1.0 { full_width.max(NARROWEST_BINS * bins.width()) } else { full_width };
             let sharpening =
                 Sharpening::new(bins, &samples.histogram(&bins), full_width, config.wiener_filter_noise);
-            let step = samples.fit(&approximation, &sharpening).scaled(config.step_factor);
+            let step = samples.fit(&approximation, &sharpening);
+            if last_step.as_ref().is_some_and(|last| last.dot(&step) < 0.0) {
+                step_factor = (step_factor / 2.0).max(config.step_factor.min(1.0));
+            }
+            let step = step.scaled(step_factor);
             field.add(&step);
             state = samples.subtract(&axes, &step);
+            last_step = Some(step);
             let convergence = state.convergence();
             done = N4Level { iterations: iteration, convergence };
             observe(N4Progress { level, levels: n_levels, iteration, iterations, convergence });
-            if convergence <= config.convergence_threshold || state.max <= state.min {
+            if convergence <= config.convergence_threshold * narrowing || state.max <= state.min {
                 break;
             }
         }
@@ -196,8 +202,8 @@ fn log_field(
     Ok((field, levels))
 }
 
-/// exp(log field) on the grid of `mr`.
-fn at_every_voxel(mr: &Volume<f32>, log_field: &Lattice) -> Volume<f32> {
+/// exp(log field − `level`) on the grid of `mr`.
+fn at_every_voxel(mr: &Volume<f32>, log_field: &Lattice, level: f64) -> Volume<f32> {
     let size_ijk = mr.grid().size_ijk();
     let axes = [0, 1, 2].map(|axis| {
         let n = size_ijk[axis];
@@ -209,7 +215,7 @@ fn at_every_voxel(mr: &Volume<f32>, log_field: &Lattice) -> Volume<f32> {
     field.as_mut_slice().par_chunks_mut(ni * nj).enumerate().for_each(|(k, plane)| {
         log_field.rows_at_k(&axes, k, |j, row| {
             for (field, log) in std::iter::zip(&mut plane[j * ni..(j + 1) * ni], row) {
-                *field = log.exp();
+                *field = (f64::from(*log) - level).exp() as f32;
             }
         });
     });

@@ -19,8 +19,8 @@ use crate::PrepError;
 /// | `wiener_filter_noise` | 0.01 | above 0 | ITK |
 /// | `number_of_histogram_bins` | 200 | 16 to 65536 | ITK |
 /// | `number_of_control_points` | 4, 4, 4 | 4 or more, at most 16 million at the last level | ITK |
-/// | `step_factor` | 5 | above 0, to 16 | ours; ITK: 1 |
-/// | `full_width_narrowing` | 0.35 | above 0, to 1 | ours; ITK: 1 |
+/// | `step_factor` | 6 | above 0, to 16 | ours; ITK: 1 |
+/// | `full_width_narrowing` | 0.3 | above 0, to 1 | ours; ITK: 1 |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct N4Config {
@@ -33,6 +33,8 @@ pub struct N4Config {
     /// first halves the spline's spans.
     pub maximum_number_of_iterations: Vec<usize>,
     /// A level ends when the coefficient of variation of (old field / new field) inside the mask is not above this.
+    ///
+    /// It shrinks with the width (`full_width_narrowing`), because a narrower distribution makes smaller changes.
     pub convergence_threshold: f64,
     /// The full width at half maximum of the log bias' distribution.
     pub bias_field_full_width_at_half_maximum: f64,
@@ -46,6 +48,7 @@ pub struct N4Config {
     ///
     /// Lee's approximation meets a field only in part, and the sharpened histogram asks only for part of the bias, so
     /// that ITK's 50 iterations a level often end on the way; larger steps arrive.
+    /// The factor is halved, not below 1, whenever a change points against the one before.
     pub step_factor: f64,
     /// What the full width is multiplied by at each level after the second.
     ///
@@ -64,8 +67,8 @@ impl Default for N4Config {
             wiener_filter_noise: 0.01,
             number_of_histogram_bins: 200,
             number_of_control_points: [SUPPORT; 3],
-            step_factor: 5.0,
-            full_width_narrowing: 0.35,
+            step_factor: 6.0,
+            full_width_narrowing: 0.3,
         }
     }
 }
@@ -150,5 +153,55 @@ impl N4Config {
             );
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synthct_image::PointLps;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    #[test]
+    fn every_bad_setting_is_named() {
+        let config = N4Config {
+            shrink_factor: 0,
+            maximum_number_of_iterations: vec![50; 12],
+            convergence_threshold: f64::NAN,
+            bias_field_full_width_at_half_maximum: -0.15,
+            wiener_filter_noise: 0.0,
+            number_of_histogram_bins: 1,
+            number_of_control_points: [4, 3, 4],
+            step_factor: f64::INFINITY,
+            full_width_narrowing: 1.5,
+        };
+        assert_eq!(config.problems().len(), 9, "{:?}", config.problems());
+        assert!(matches!(config.check(), Err(PrepError::N4Config { problems }) if problems.len() == 9));
+        for good in [N4Config::default(), N4Config::itk()] {
+            assert!(good.check().is_ok());
+        }
+        let huge = N4Config { number_of_control_points: [usize::MAX; 3], ..N4Config::default() };
+        assert_eq!(huge.problems().len(), 1);
+    }
+
+    #[test]
+    fn stored_settings_may_leave_defaults_out_but_not_be_misspelt() -> TestResult {
+        let config: N4Config = serde_json::from_str(r#"{"shrink_factor": 2}"#)?;
+        assert_eq!(config, N4Config { shrink_factor: 2, ..N4Config::default() });
+        assert_eq!(serde_json::from_str::<N4Config>(&serde_json::to_string(&config)?)?, config);
+        assert!(serde_json::from_str::<N4Config>(r#"{"shrink": 2}"#).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn the_coarsest_axis_decides_on_the_shrink_factor() -> TestResult {
+        for (spacing_mm, wanted_mm, expected) in
+            [([1.0, 1.0, 1.0], 4.0, 4), ([0.5, 0.7, 1.5], 6.0, 4), ([0.9, 0.9, 5.0], 4.0, 1)]
+        {
+            let grid = Grid::axis_aligned([9; 3], spacing_mm, PointLps::ORIGIN)?;
+            assert_eq!(N4Config::shrink_for(&grid, wanted_mm), expected, "{spacing_mm:?}");
+        }
+        Ok(())
     }
 }

@@ -74,6 +74,11 @@ impl Lattice {
         }
     }
 
+    /// The sum of products of control points: below zero when two functions point in opposite directions.
+    pub(super) fn dot(&self, other: &Self) -> f64 {
+        std::iter::zip(&self.values, &other.values).map(|(a, b)| a * b).sum()
+    }
+
     /// This function times a factor.
     pub(super) fn scaled(mut self, factor: f64) -> Self {
         for value in &mut self.values {
@@ -249,4 +254,101 @@ fn contract_planes(axes: &[AxisWeights; 3], planes: &[Vec<f64>]) -> Lattice {
         }
     }
     lattice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Control points without symmetry.
+    fn sample() -> Lattice {
+        let size_ijk = [5, 4, 6];
+        let values = (0..120).map(|n| f64::from(n * n * 37 % 101) / 50.0).collect();
+        Lattice { size_ijk, values }
+    }
+
+    fn positions(n: usize) -> Vec<f64> {
+        (0..n).map(|at| at as f64 / (n - 1) as f64).collect()
+    }
+
+    fn evaluated(lattice: &Lattice, sizes: [usize; 3]) -> Vec<f32> {
+        let axes = [0, 1, 2].map(|axis| AxisWeights::new(&positions(sizes[axis]), lattice.size_ijk[axis]));
+        let mut values = Vec::new();
+        for k in 0..sizes[2] {
+            lattice.rows_at_k(&axes, k, |_, row| values.extend_from_slice(row));
+        }
+        values
+    }
+
+    #[test]
+    fn refining_changes_no_value() {
+        let lattice = sample();
+        let refined = lattice.refined();
+        assert_eq!(refined.size_ijk, [7, 5, 9]);
+        for (a, b) in std::iter::zip(evaluated(&lattice, [8, 9, 7]), evaluated(&refined, [8, 9, 7])) {
+            assert!((a - b).abs() < 1e-5, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn rows_equal_the_sum_over_all_control_points() {
+        let (lattice, sizes) = (sample(), [8, 9, 7]);
+        let [i, j, k] =
+            [0, 1, 2].map(|axis| AxisWeights::new(&positions(sizes[axis]), lattice.size_ijk[axis]));
+        let weight = |axis: &AxisWeights, at: usize, control: usize| {
+            control.checked_sub(axis.first[at]).and_then(|n| axis.weights[at].get(n)).copied().unwrap_or(0.0)
+        };
+        for (n, value) in evaluated(&lattice, sizes).into_iter().enumerate() {
+            let [at_i, at_j, at_k] = [n % 8, n / 8 % 9, n / 72];
+            let expected: f64 = lattice
+                .values
+                .iter()
+                .enumerate()
+                .map(|(c, value)| {
+                    let [ci, cj, ck] = [c % 5, c / 5 % 4, c / 20];
+                    value * weight(&i, at_i, ci) * weight(&j, at_j, cj) * weight(&k, at_k, ck)
+                })
+                .sum();
+            assert!((f64::from(value) - expected).abs() < 1e-5, "{value} and {expected}");
+        }
+    }
+
+    #[test]
+    fn the_approximation_equals_a_loop_over_points() {
+        let sizes = [8, 9, 7];
+        let size_ijk = [5, 4, 6];
+        let axes = [0, 1, 2].map(|axis| AxisWeights::new(&positions(sizes[axis]), size_ijk[axis]));
+        let point_weight = |n: usize| if n.is_multiple_of(5) { 0.0 } else { (n % 3 + 1) as f32 };
+        let value = |n: usize| (n * n % 23) as f32 / 10.0 - 1.0;
+        let planes: Vec<Vec<f32>> =
+            (0..7).map(|k| (0..72).map(|n| point_weight(k * 72 + n)).collect()).collect();
+        let planes: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
+        let fitted = Approximation::new(&axes, &planes).fit(|k, j, row| {
+            for (i, out) in row.iter_mut().enumerate() {
+                let n = (k * 9 + j) * 8 + i;
+                *out = point_weight(n) * value(n);
+            }
+        });
+        let (mut numerator, mut denominator) = (vec![0.0; 120], vec![0.0; 120]);
+        for n in 0..504 {
+            let at = [n % 8, n / 8 % 9, n / 72];
+            let omega = f64::from(point_weight(n));
+            let mut touched = Vec::new();
+            for c in 0..64 {
+                let part = [c % 4, c / 4 % 4, c / 16];
+                let w: f64 = (0..3).map(|axis| axes[axis].weights[at[axis]][part[axis]]).product();
+                let [ci, cj, ck] = [0, 1, 2].map(|axis| axes[axis].first[at[axis]] + part[axis]);
+                touched.push(((ck * 4 + cj) * 5 + ci, w));
+            }
+            let squares: f64 = touched.iter().map(|(_, w)| w * w).sum();
+            for (control, w) in touched {
+                numerator[control] += omega * w * w * (w * f64::from(value(n)) / squares);
+                denominator[control] += omega * w * w;
+            }
+        }
+        for (c, &fitted) in fitted.values.iter().enumerate() {
+            let expected = if denominator[c] > 0.0 { numerator[c] / denominator[c] } else { 0.0 };
+            assert!((fitted - expected).abs() < 1e-5, "control point {c}: {fitted} and {expected}");
+        }
+    }
 }

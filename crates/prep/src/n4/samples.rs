@@ -84,7 +84,7 @@ impl Samples {
         let parts: Vec<Vec<f64>> = self
             .planes
             .par_iter()
-            .map(|plane| bins.histogram(plane.counted().map(|(value, _)| value)))
+            .map(|plane| bins.histogram(plane.counted().map(|(_, value)| value)))
             .collect();
         let mut sum = bins.histogram(std::iter::empty());
         for part in parts {
@@ -106,6 +106,15 @@ impl Samples {
                 *out = if weight > 0.0 { weight * (value - sharpening.expected(value)) } else { 0.0 };
             }
         })
+    }
+
+    /// The mean log bias found so far over the samples that count.
+    pub(super) fn mean_log_bias(&self) -> f64 {
+        let of_plane = |plane: &Plane| -> f64 {
+            plane.counted().map(|(input, uncorrected)| f64::from(input) - f64::from(uncorrected)).sum()
+        };
+        let n = self.count() as f64;
+        self.planes.iter().map(of_plane).sum::<f64>() / n
     }
 
     /// Sets the uncorrected log intensities to the input's less a log bias.
@@ -151,10 +160,10 @@ impl Samples {
 }
 
 impl Plane {
-    /// Uncorrected log intensities and weights of the samples that count.
+    /// Log intensities of the samples that count: of the input, and uncorrected.
     fn counted(&self) -> impl Iterator<Item = (f32, f32)> {
-        let samples = std::iter::zip(&self.log_uncorrected, &self.weights);
-        samples.filter(|(_, weight)| **weight > 0.0).map(|(&value, &weight)| (value, weight))
+        let samples = self.log_input.iter().zip(&self.log_uncorrected).zip(&self.weights);
+        samples.filter(|(_, weight)| **weight > 0.0).map(|((&input, &uncorrected), _)| (input, uncorrected))
     }
 }
 
