@@ -155,7 +155,12 @@ impl JointHistogram {
 
     /// Mutual information, Σ p(f, m) ln(p(f, m) / p(f) p(m)), in nats.
     pub(crate) fn mutual_information(&self) -> f64 {
-        entropy(&self.fixed) + entropy(&self.moving) - entropy(&self.joint)
+        self.weighted_information(1.0)
+    }
+
+    /// `moving_weight` · H(m) − H(m | f), in nats; with a weight of 1, it is mutual information.
+    pub(crate) fn weighted_information(&self, moving_weight: f64) -> f64 {
+        moving_weight * entropy(&self.moving) + entropy(&self.fixed) - entropy(&self.joint)
     }
 
     /// Normalised mutual information, (H(f) + H(m)) / H(f, m): 1 for independent images, 2 for a one-to-one relation.
@@ -167,11 +172,11 @@ impl JointHistogram {
         if joint > 0.0 { (entropy(&self.fixed) + entropy(&self.moving)) / joint } else { 1.0 }
     }
 
-    /// ln(p(f, m) / p(m)) of every bin, to be read by [`slope_at`]; with one more row of zeros, as the parts have.
+    /// ln(p(f, m) / p(m)^w) of every bin, to be read by [`slope_at`]; with one more row of zeros, as the parts have.
     ///
-    /// It is what a sample adds to the information with each unit of weight in that bin, but for terms that do not
-    /// change as weight moves from bin to bin.
-    pub(crate) fn log_ratios(&self) -> Vec<f32> {
+    /// It is what a sample adds to the information, weighted as in [`JointHistogram::weighted_information`], with each
+    /// unit of weight in that bin, but for terms that do not change as weight moves along the moving axis.
+    pub(crate) fn log_ratios(&self, moving_weight: f64) -> Vec<f32> {
         let n_moving = self.moving.len();
         let mut ratios = vec![0.0_f32; self.joint.len() + n_moving];
         for (ratios, row) in
@@ -180,7 +185,7 @@ impl JointHistogram {
             for ((ratio, &joint), &moving) in ratios.iter_mut().zip(row).zip(&self.moving) {
                 // A bin that no sample reaches is read by no sample.
                 if joint > 0.0 {
-                    *ratio = (joint / moving).ln() as f32;
+                    *ratio = (joint.ln() - moving_weight * moving.ln()) as f32;
                 }
             }
         }
@@ -188,7 +193,7 @@ impl JointHistogram {
     }
 }
 
-/// The derivative of total · mutual information by the moving position of one sample of a row.
+/// The derivative of total · information by the moving position of one sample of a row.
 ///
 /// # References
 /// Mattes et al. (2003), doi:10.1109/TMI.2003.809072, equation 19, for one sample.
@@ -276,13 +281,13 @@ mod tests {
         let binning = Binning::new([0.0, 1.0], N);
         let pairs = pairs();
         let here = histogram(&binning, &pairs);
-        let ratios = here.log_ratios();
-        for at in [0, 17, 123, 400] {
+        for (at, weight) in [(0, 1.0), (17, 1.0), (123, 0.5), (400, 0.0)] {
+            let ratios = here.log_ratios(weight);
             let step = 2e-3;
             let shifted = |by: f32| {
                 let mut pairs = pairs.clone();
                 pairs[at].1 += by;
-                histogram(&binning, &pairs).mutual_information()
+                histogram(&binning, &pairs).weighted_information(weight)
             };
             let expected = (shifted(step) - shifted(-step)) / f64::from(2.0 * step);
             let (fixed, moving) = pairs[at];

@@ -20,10 +20,21 @@ use optimize::{WalkLimits, climb};
 
 pub use config::{InitialAlignment, LinearConfig, LinearModel};
 
+/// The weight of the moving image's own entropy that makes mutual information.
+const MUTUAL: f64 = 1.0;
+/// Half that weight, for the finest level.
+///
+/// H(m) grows where the samples see more of the moving image's variety, so its full weight draws a map towards the
+/// richer part of that image and makes it zoom in; without it, −H(m | f) zooms out.
+/// In a registration with the roles exchanged the pulls are the opposite ones; half way, they cancel to first order.
+const BALANCED: f64 = 0.5;
+
 /// The rigid or affine transform under which two images of one body tell the most about each other.
 ///
-/// Definition: it maximises Mattes' mutual information I = Σ p(f, m) ln(p(f, m) / p(f) p(m)) of fixed values f and moving
-/// values m at the mapped points, first of small images, then of finer ones, by BFGS on the analytic derivative.
+/// Definition: it maximises Mattes' mutual information I = H(m) − H(m | f) of fixed values f and moving values m at the
+/// mapped points of small images, then ½ H(m) − H(m | f) of the finest, by BFGS on the analytic derivative.
+/// The half weight takes away the pull that full mutual information has towards the richer part of the moving image,
+/// which makes affine maps zoom in and slabs slide.
 /// Points lie off the voxel grid, one to a cell of a lattice, the same on every call; the moving image is interpolated
 /// linearly.
 /// Points that leave the moving image (or its mask) do not count.
@@ -45,7 +56,7 @@ pub use config::{InitialAlignment, LinearConfig, LinearModel};
 /// Mattes et al. (2003), doi:10.1109/TMI.2003.809072, for the metric and its derivative.
 /// Berndt, Hall, Hall, Hausman (1974), "Estimation and inference in nonlinear structural models", for the first curvature.
 /// Different from ITK: the samples are stratified and reproducible, all candidate starts of a covering of the rotations
-/// are climbed on the coarsest level, and steps are measured by how far they move the samples.
+/// are climbed on the coarsest level, steps are measured by how far they move the samples, and the last level's weight.
 ///
 /// # Examples
 /// ```
@@ -97,6 +108,7 @@ pub fn register_linear(
     let mut levels = vec![chosen.report];
 
     let mut finest = None;
+    let finest_mm = config.spacings_mm.last().copied();
     for (spacing_mm, models) in spacings {
         let level = Level::new(fixed, moving, spacing_mm, config.samples, config.bins, config.seed)?;
         let limits = WalkLimits {
@@ -105,7 +117,12 @@ pub fn register_linear(
             tolerance_mm: config.tolerance_mm * spacing_mm.max(1.0),
             min_inside: level.min_inside(),
         };
-        let mut information = level.information();
+        let (metric, weight) = if Some(spacing_mm) == finest_mm {
+            (Metric::BalancedInformation, BALANCED)
+        } else {
+            (Metric::MutualInformation, MUTUAL)
+        };
+        let mut information = level.information(weight);
         for &model in models {
             let stage = match model {
                 LinearModel::Rigid => Stage::Rigid,
@@ -120,7 +137,7 @@ pub fn register_linear(
             levels.push(LevelReport {
                 stage,
                 spacing_mm,
-                metric: Metric::MutualInformation,
+                metric,
                 value_before: end.before.value,
                 value_after: end.after.value,
                 iterations: end.iterations,
@@ -130,7 +147,7 @@ pub fn register_linear(
         finest = Some(level);
     }
     let level = finest.expect("because the configuration has a spacing");
-    let mut information = level.information();
+    let mut information = level.information(MUTUAL);
     let map = CenteredMap::new(&transform, level.samples.center);
     let after = information.evaluate(&map);
     require_overlap(&level, after.n_inside)?;
@@ -198,19 +215,19 @@ fn require_peak(
             step[3 + axis] = sign * shift_mm;
             let there = information.evaluate(&map.stepped(LinearModel::Rigid, &step));
             if there.n_inside >= level.min_inside() {
-                sum += there.value;
+                sum += there.mutual;
                 n += 1;
             }
         }
     }
-    let rise = if n == 0 { here.value } else { here.value - sum / f64::from(n) };
+    let rise = if n == 0 { here.mutual } else { here.mutual - sum / f64::from(n) };
     let deviation = (information.n_bins() - 1) as f64 / (2_f64.sqrt() * here.n_inside as f64);
-    if rise >= (LEAST_DEVIATIONS * deviation).max(LEAST_PART * here.value) {
+    if rise >= (LEAST_DEVIATIONS * deviation).max(LEAST_PART * here.mutual) {
         return Ok(());
     }
     Err(RegisterError::FlatMetric {
         metric: "mutual information",
-        value: here.value,
+        value: here.mutual,
         spacing_mm: level.spacing_mm,
     })
 }

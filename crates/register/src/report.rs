@@ -24,6 +24,9 @@ pub enum Stage {
 pub enum Metric {
     /// Mattes mutual information, in nats; larger is better.
     MutualInformation,
+    /// ½ H(m) − H(m | f), in nats: mutual information without its pull towards the richer part of the moving image;
+    /// larger is better.
+    BalancedInformation,
     /// Mean squared local cross-correlation; larger is better.
     LocalCrossCorrelation,
     /// Mean squared difference; smaller is better.

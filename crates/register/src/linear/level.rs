@@ -76,10 +76,10 @@ impl<'a> Level<'a> {
         })
     }
 
-    /// The metric on this level.
-    pub(crate) fn information(&self) -> AffineInformation<'_> {
+    /// The metric on this level, with a weight for the moving image's own entropy.
+    pub(crate) fn information(&self, moving_weight: f64) -> AffineInformation<'_> {
         let mask = self.moving_mask.map(|mask| located(mask, &self.moving));
-        AffineInformation::new(&self.samples, &self.moving, mask, self.moving_binning)
+        AffineInformation::new(&self.samples, &self.moving, mask, self.moving_binning, moving_weight)
     }
 
     /// The fraction of the samples that must lie in the moving image.

@@ -1,4 +1,4 @@
-//! Mutual information of an affine map, and its derivative.
+//! The information of an affine map, and its derivative.
 
 use rayon::prelude::*;
 use synthct_image::{Grid, Matrix3, Volume};
@@ -15,15 +15,17 @@ const LANES: usize = 8;
 /// What an evaluation found.
 #[derive(Clone, Debug)]
 pub(crate) struct Evaluation {
-    /// Mutual information, in nats.
+    /// The information, weighted as asked for, in nats.
     pub(crate) value: f64,
+    /// Mutual information, in nats.
+    pub(crate) mutual: f64,
     /// Normalised mutual information.
     pub(crate) normalized: f64,
     /// The samples inside the moving image (and its mask).
     pub(crate) n_inside: usize,
 }
 
-/// The derivative of mutual information by the twelve coordinates of a map.
+/// The derivative of the information by the twelve coordinates of a map.
 #[derive(Clone, Debug)]
 pub(crate) struct Slope {
     pub(crate) gradient: [f64; N_COORDINATES],
@@ -42,13 +44,15 @@ struct Chunk {
     n_inside: usize,
 }
 
-/// Mutual information between fixed samples and a moving image under an affine map.
+/// The information between fixed samples and a moving image under an affine map.
 pub(crate) struct AffineInformation<'a> {
     samples: &'a FixedSamples,
     moving: Sampler<'a>,
     moving_grid: &'a Grid,
     mask: Option<(Region<'a>, IndexMap)>,
     binning: Binning,
+    /// The weight of the moving image's own entropy; 1 is mutual information.
+    moving_weight: f64,
     chunks: Vec<Chunk>,
 }
 
@@ -60,6 +64,7 @@ impl<'a> AffineInformation<'a> {
         moving: &'a Volume<f32>,
         mask: Option<(Region<'a>, IndexMap)>,
         binning: Binning,
+        moving_weight: f64,
     ) -> Self {
         let n_bins = binning.n_bins();
         let chunk = |start: usize| {
@@ -77,7 +82,7 @@ impl<'a> AffineInformation<'a> {
         let chunks = (0..samples.len()).step_by(CHUNK).map(chunk).collect();
         let moving_grid = moving.grid();
         let moving = Sampler::new(moving.as_slice(), moving_grid.size_ijk());
-        Self { samples, moving, moving_grid, mask, binning, chunks }
+        Self { samples, moving, moving_grid, mask, binning, moving_weight, chunks }
     }
 
     /// The samples.
@@ -102,7 +107,7 @@ impl<'a> AffineInformation<'a> {
         with_curvature: bool,
     ) -> (Evaluation, Slope) {
         let (evaluation, histogram) = self.collect(map);
-        let ratios = histogram.log_ratios();
+        let ratios = histogram.log_ratios(self.moving_weight);
         let samples = self.samples;
         let sums: Vec<ChunkSums> = self
             .chunks
@@ -175,7 +180,8 @@ impl<'a> AffineInformation<'a> {
         let parts = self.chunks.iter().map(|chunk| &chunk.histogram);
         let histogram = JointHistogram::from_parts(binning.n_bins(), binning.n_bins(), parts);
         let evaluation = Evaluation {
-            value: histogram.mutual_information(),
+            value: histogram.weighted_information(self.moving_weight),
+            mutual: histogram.mutual_information(),
             normalized: histogram.normalized_mutual_information(),
             n_inside: self.chunks.iter().map(|chunk| chunk.n_inside).sum(),
         };
@@ -292,4 +298,118 @@ fn unfold(products: &[[f64; 10]; 6], to_lps: &Matrix3, n: f64) -> [[f64; N_COORD
         }
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::histogram::reach;
+    use crate::linear::config::LinearModel;
+    use synthct_image::{AffineTransform, ImageError, PointLps, VectorLps};
+
+    /// Two blobs on an oblique grid of three different spacings, with a margin of voxels all around.
+    fn blobs(gain: f64, margin: usize) -> Result<Volume<f32>, ImageError> {
+        let (s, c) = 0.3_f64.sin_cos();
+        let direction = Matrix3([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]);
+        let spacing_mm = [2.0, 2.5, 3.0];
+        let [x, y, z] = direction.apply(spacing_mm.map(|spacing| spacing * margin as f64));
+        let origin = PointLps::new(-20.0 - x, -35.0 - y, -28.0 - z);
+        let grid = Grid::new([30, 24, 20].map(|n| n + 2 * margin), spacing_mm, origin, direction)?;
+        Ok(Volume::from_point_fn(&grid, |p| {
+            let first = (p.x.powi(2) + p.y.powi(2) + p.z.powi(2)) / 300.0;
+            let second = ((p.x - 12.0).powi(2) + (p.y + 9.0).powi(2) + (p.z - 7.0).powi(2)) / 80.0;
+            (100.0 * (-first).exp() + gain * (-second).exp()) as f32
+        }))
+    }
+
+    fn binning(volume: &Volume<f32>) -> Binning {
+        let values = volume.as_slice().iter();
+        let (low, high) = values.fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
+        Binning::new([low, high], 16)
+    }
+
+    fn near() -> Result<AffineTransform, ImageError> {
+        let turn = AffineTransform::rotation_about(PointLps::ORIGIN, VectorLps::new(1.0, -1.0, 2.0), 0.1)?;
+        Ok(AffineTransform::translation(VectorLps::new(1.0, -0.6, 0.8))? * turn)
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_finite_differences() -> Result<(), ImageError> {
+        let (fixed, moving) = (blobs(80.0, 0)?, blobs(-60.0, 6)?);
+        let samples = FixedSamples::draw(&fixed, &binning(&fixed), None, 1.0, 9000, 3);
+        let mut information = AffineInformation::new(&samples, &moving, None, binning(&moving), 0.5);
+        let map = CenteredMap::new(&near()?, samples.center);
+        let (here, slope) = information.evaluate_with_slope(&map, false);
+        assert_eq!(here.n_inside, samples.len());
+        for n in 0..N_COORDINATES {
+            // Coordinates of the matrix act on offsets of some 20 mm.
+            let size = if n % 4 == 0 { 0.02 } else { 0.001 };
+            let mut value = |by: f64| {
+                let mut step = [0.0; N_COORDINATES];
+                step[n] = by;
+                information.evaluate(&map.stepped(LinearModel::Affine, &step)).value
+            };
+            let expected = (value(size) - value(-size)) / (2.0 * size);
+            let got = slope.gradient[n];
+            let tolerance = if n % 4 == 0 { 1e-4 } else { 2e-3 };
+            assert!((got - expected).abs() < tolerance, "coordinate {n}: {got}, expected {expected}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn sums_by_lanes_and_chunks_are_those_of_a_plain_loop() -> Result<(), ImageError> {
+        // Without a margin, so that some samples are outside, and with a mask.
+        let (fixed, moving) = (blobs(80.0, 0)?, blobs(-60.0, 0)?);
+        let mask = synthct_image::Mask::new(Volume::from_point_fn(moving.grid(), |p| p.x > -10.0));
+        let (fixed_binning, moving_binning) = (binning(&fixed), binning(&moving));
+        let samples = FixedSamples::draw(&fixed, &fixed_binning, None, 1.0, 9000, 3);
+        let region = (Region::new(&mask), IndexMap::between(moving.grid(), mask.grid()));
+        let mut information = AffineInformation::new(&samples, &moving, Some(region), moving_binning, 1.0);
+        let transform = near()?;
+        let map = CenteredMap::new(&transform, samples.center);
+        let (here, slope) = information.evaluate_with_slope(&map, true);
+
+        let sampler = Sampler::new(moving.as_slice(), moving.grid().size_ijk());
+        let to_lps = moving.grid().index_from_lps_matrix().transposed();
+        let mut histogram = PartialHistogram::new(16, 16);
+        let mut inside = Vec::new();
+        for n in 0..samples.len() {
+            let offset = [0, 1, 2].map(|axis| f64::from(samples.offsets_mm[axis][n]));
+            let index = moving.grid().index_from_lps(transform.apply(samples.center + offset.into()));
+            let index = [index.i, index.j, index.k].map(|c| c as f32);
+            if let (true, Some((value, slope))) = (region.0.contains(index), sampler.value_and_slope(index)) {
+                let (row, position) = (samples.row_starts[n] as usize, moving_binning.position(value));
+                histogram.add(row, position);
+                inside.push((offset, row, position, to_lps.apply(slope.map(f64::from))));
+            }
+        }
+        assert_eq!(here.n_inside, inside.len());
+        assert!((1000..samples.len() - 1000).contains(&inside.len()), "{}", inside.len());
+        let ratios = JointHistogram::from_parts(16, 16, [&histogram]).log_ratios(1.0);
+        let mut gradient = [0.0; N_COORDINATES];
+        let mut curvature = [[0.0; N_COORDINATES]; N_COORDINATES];
+        for (offset, row, position, slope) in &inside {
+            assert!(reach(*position).0 + 4 <= 16);
+            let weight = f64::from(slope_at(&ratios, *row, *position) * moving_binning.per_unit_moving());
+            let x = [1.0, offset[0], offset[1], offset[2]];
+            let own: [f64; N_COORDINATES] = std::array::from_fn(|n| weight * slope[n / 4] * x[n % 4]);
+            for a in 0..N_COORDINATES {
+                gradient[a] += own[a] / inside.len() as f64;
+                for b in 0..N_COORDINATES {
+                    curvature[a][b] += own[a] * own[b] / inside.len() as f64;
+                }
+            }
+        }
+        let got_curvature = slope.curvature.unwrap_or_default();
+        for a in 0..N_COORDINATES {
+            let scale = curvature[a][a].sqrt();
+            assert!((slope.gradient[a] - gradient[a]).abs() < 1e-4 * scale, "coordinate {a}");
+            for b in 0..N_COORDINATES {
+                let off = (got_curvature[a][b] - curvature[a][b]).abs();
+                assert!(off < 1e-3 * scale * curvature[b][b].sqrt(), "coordinates {a}, {b}: off by {off}");
+            }
+        }
+        Ok(())
+    }
 }

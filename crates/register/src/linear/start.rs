@@ -182,7 +182,7 @@ fn climbed_all(level: &Level<'_>, candidates: Vec<Candidate>) -> Result<Vec<Clim
     let tried: Vec<Result<Climbed, usize>> = candidates
         .into_par_iter()
         .map(|Candidate { start, transform }| {
-            let mut information = level.information();
+            let mut information = level.information(super::MUTUAL);
             let map = CenteredMap::new(&transform, level.samples.center);
             let n_inside = information.evaluate(&map).n_inside;
             if n_inside < limits.min_inside {
