@@ -45,7 +45,7 @@ pub enum InitialAlignment {
 /// | `model` | – | rigid | |
 /// | `init` | – | `Auto` | |
 /// | `spacings_mm` | mm | 8, 4, 1 | above zero, falling |
-/// | `samples` | points | 500 000 | at least 1000 |
+/// | `samples` | points | 400 000 | at least 1000 |
 /// | `bins` | – | 64 | 8 to 256 |
 /// | `fixed_window`, `moving_window` | the image's | robust range | low below high |
 /// | `max_iterations` | steps a level | 60 | at least 1 |
@@ -90,7 +90,7 @@ impl Default for LinearConfig {
             model: LinearModel::Rigid,
             init: InitialAlignment::Auto,
             spacings_mm: vec![8.0, 4.0, 1.0],
-            samples: 500_000,
+            samples: 400_000,
             bins: 64,
             fixed_window: None,
             moving_window: None,
