@@ -1,5 +1,6 @@
 //! The crate seen from outside, against reference values.
 
 mod determinism;
+mod gamma;
 mod golden;
 mod pair;
