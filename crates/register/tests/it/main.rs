@@ -1,0 +1,4 @@
+//! Registration of phantoms whose true transform is known.
+
+mod linear;
+mod phantom;
