@@ -4,6 +4,7 @@ use ndarray::parallel::prelude::*;
 use ndarray::{Array3, ArrayViewMut2, Axis};
 
 use crate::Volume;
+use crate::transform::cubic_weights;
 
 /// The coefficients of the cubic B-spline that goes through a volume's values, mirrored about the outermost centres.
 pub(super) struct BSplineCoefficients {
@@ -58,13 +59,7 @@ impl BSplineCoefficients {
 fn neighbors_and_weights(position: f64, n: usize) -> ([usize; 4], [f64; 4]) {
     let floor = position.floor();
     let t = position - floor;
-    let u = 1.0 - t;
-    let weights = [
-        u * u * u / 6.0,
-        2.0 / 3.0 - t * t * (2.0 - t) / 2.0,
-        2.0 / 3.0 - u * u * (2.0 - u) / 2.0,
-        t * t * t / 6.0,
-    ];
+    let weights = cubic_weights(t);
     let first = floor as isize - 1;
     let is_within = first >= 0 && first + 3 < n as isize;
     let neighbors = [0, 1, 2, 3].map(|step| {
