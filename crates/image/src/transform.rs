@@ -2,11 +2,13 @@
 
 mod affine;
 mod bspline;
+mod bspline_rows;
 mod displacement;
 mod spline_axis;
 
 pub use affine::AffineTransform;
 pub use bspline::BSplineTransform;
+pub(crate) use bspline_rows::BSplineRows;
 pub use displacement::DisplacementField;
 pub use spline_axis::SplineAxis;
 pub(crate) use spline_axis::cubic_weights;

@@ -267,13 +267,13 @@ impl BSplineTransform {
     }
 
     /// The weighted sum of four planes of coefficients from `first` on.
-    fn plane(&self, first: usize, weights: [f64; 4]) -> Vec<[f64; 3]> {
+    pub(super) fn plane(&self, first: usize, weights: [f64; 4]) -> Vec<[f64; 3]> {
         let [ni, nj, _] = self.grid().size_ijk();
         weighted_sum(&self.control_points.as_slice()[first * nj * ni..], nj * ni, weights)
     }
 
     /// The weighted sum of four lines of a plane from `first` on.
-    fn line(&self, plane: &[[f64; 3]], first: usize, weights: [f64; 4]) -> Vec<[f64; 3]> {
+    pub(super) fn line(&self, plane: &[[f64; 3]], first: usize, weights: [f64; 4]) -> Vec<[f64; 3]> {
         let ni = self.grid().size_ijk()[0];
         weighted_sum(&plane[first * ni..], ni, weights)
     }
@@ -302,7 +302,7 @@ fn weighted_sum(vectors: &[[f64; 3]], length: usize, weights: [f64; 4]) -> Vec<[
 
 /// The weighted sum of four vectors of a line from `first` on.
 #[inline]
-fn at(line: &[[f64; 3]], first: usize, weights: [f64; 4]) -> [f64; 3] {
+pub(super) fn at(line: &[[f64; 3]], first: usize, weights: [f64; 4]) -> [f64; 3] {
     let mut sum = [0.0; 3];
     for (vector, weight) in std::iter::zip(&line[first..first + 4], weights) {
         for axis in 0..3 {
