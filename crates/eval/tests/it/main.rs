@@ -3,3 +3,4 @@
 mod determinism;
 mod golden;
 mod pair;
+mod ssim;
