@@ -109,7 +109,8 @@ pub(super) fn sample_at_centers<S: Sampler>(
     let size = volume.grid().size_ijk();
     let (faces, core) = (Bounds::faces(size), Bounds::core::<S>(size));
     let [ni, nj, _] = target.size_ijk();
-    let mut result = Volume::filled(target, outside);
+    // Memory is first touched, which takes its time, by all threads.
+    let mut result = Volume::from_index_fn(target, |_| outside);
     let map = IndexMap::new(volume.grid(), target, moving_from_fixed);
     result.as_mut_slice().par_chunks_mut(ni * nj).enumerate().for_each(|(k, slice)| {
         let rows = slice.chunks_exact_mut(ni).enumerate();
