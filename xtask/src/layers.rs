@@ -17,9 +17,11 @@ pub(crate) const CRATES: &[Crate] = &[
     Crate { layer: 0, folder: "image", package: "synthct-image", may_use: &[] },
     Crate { layer: 1, folder: "prep", package: "synthct-prep", may_use: &["image"] },
     Crate { layer: 1, folder: "register", package: "synthct-register", may_use: &["image"] },
+    Crate { layer: 1, folder: "rt", package: "synthct-rt", may_use: &["image"] },
     Crate { layer: 1, folder: "loss", package: "synthct-loss", may_use: &[] },
     Crate { layer: 1, folder: "nn", package: "synthct-nn", may_use: &[] },
     Crate { layer: 2, folder: "io", package: "synthct-io", may_use: &["image"] },
+    Crate { layer: 2, folder: "dose", package: "synthct-dose", may_use: &["image", "rt"] },
     Crate { layer: 2, folder: "eval", package: "synthct-eval", may_use: &["image"] },
     Crate { layer: 2, folder: "phantom", package: "synthct-phantom", may_use: &["image"] },
     Crate { layer: 3, folder: "model", package: "synthct-model", may_use: &["image", "prep", "nn", "loss"] },
@@ -28,7 +30,10 @@ pub(crate) const CRATES: &[Crate] = &[
         layer: 4,
         folder: "sct",
         package: "synthct",
-        may_use: &["image", "prep", "register", "loss", "nn", "io", "eval", "phantom", "model", "report"],
+        may_use: &[
+            "image", "prep", "register", "rt", "loss", "nn", "io", "dose", "eval", "phantom", "model",
+            "report",
+        ],
     },
     Crate { layer: 5, folder: "cli", package: "synthct-cli", may_use: &["sct"] },
 ];

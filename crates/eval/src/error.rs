@@ -22,15 +22,17 @@ pub enum EvalError {
         /// The number of voxels of the grid.
         n_voxels: usize,
     },
-    /// NaN or infinite values inside the mask.
+    /// NaN or infinite values.
     #[error(
-        "the {image} has {count} values inside the mask that are NaN or infinite, the first at voxel i={}, j={}, k={}, \
-         which is ({:.2}, {:.2}, {:.2}) mm LPS",
+        "the {image} has {count} values {place}that are NaN or infinite, the first at voxel i={}, j={}, k={}, which is \
+         ({:.2}, {:.2}, {:.2}) mm LPS",
         first.i, first.j, first.k, first_lps.x, first_lps.y, first_lps.z
     )]
     NotFinite {
         /// The image that has them.
         image: &'static str,
+        /// Where they were looked for, followed by a blank; empty for the whole image.
+        place: &'static str,
         /// How many.
         count: usize,
         /// The first in memory order.
@@ -56,6 +58,12 @@ pub enum EvalError {
         scale: usize,
         /// The border's width in voxels of that scale.
         border: usize,
+    },
+    /// A cut-off above every dose that could be compared.
+    #[error("no reference dose reaches the cut-off of {cutoff_gy} Gy where doses are compared")]
+    NoDoseAboveCutoff {
+        /// The cut-off in Gy.
+        cutoff_gy: f64,
     },
     /// A configuration with unusable fields.
     #[error("the evaluation's configuration is not usable: {}", problems.join("; "))]

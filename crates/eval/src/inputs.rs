@@ -35,19 +35,36 @@ pub(crate) fn require_grid(
 
 fn require_finite(volume: &Volume<f32>, mask: &Mask, image: &'static str) -> Result<(), EvalError> {
     let is_bad = |(value, &inside): (&f32, &bool)| inside & !value.is_finite();
-    let pairs = || std::iter::zip(volume.as_slice(), mask.as_slice());
-    let is_free = (volume.as_slice().par_chunks(VOXELS_PER_TASK))
+    let is_clean = (volume.as_slice().par_chunks(VOXELS_PER_TASK))
         .zip(mask.as_slice().par_chunks(VOXELS_PER_TASK))
         .all(|(values, mask)| !std::iter::zip(values, mask).fold(false, |found, pair| found | is_bad(pair)));
-    if is_free {
+    if is_clean {
         return Ok(());
     }
-    let Some(n) = pairs().position(is_bad) else { return Ok(()) };
+    require_none(volume, image, "inside the mask ", || {
+        std::iter::zip(volume.as_slice(), mask.as_slice()).map(is_bad)
+    })
+}
+
+/// Fails if any value is NaN or infinite.
+pub(crate) fn require_all_finite(volume: &Volume<f32>, image: &'static str) -> Result<(), EvalError> {
+    require_none(volume, image, "", || volume.as_slice().iter().map(|value| !value.is_finite()))
+}
+
+/// Fails with the first voxel and the number of those that are bad.
+fn require_none<I: Iterator<Item = bool>>(
+    volume: &Volume<f32>,
+    image: &'static str,
+    place: &'static str,
+    is_bad: impl Fn() -> I,
+) -> Result<(), EvalError> {
+    let Some(n) = is_bad().position(|bad| bad) else { return Ok(()) };
     let [ni, nj, _] = volume.grid().size_ijk();
     let first = VoxelIndex::new(n % ni, n / ni % nj, n / (ni * nj));
     Err(EvalError::NotFinite {
         image,
-        count: pairs().filter(|&pair| is_bad(pair)).count(),
+        place,
+        count: is_bad().filter(|&bad| bad).count(),
         first,
         first_lps: volume.grid().point_of(first),
     })

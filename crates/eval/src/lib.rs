@@ -1,4 +1,4 @@
-//! How good a synthetic CT is: MAE, Dice, PSNR, SSIM, MS-SSIM.
+//! How good a synthetic CT or a dose on it is: MAE, Dice, PSNR, SSIM, MS-SSIM, gamma, DVH.
 //!
 //! Definitions are those of the SynthRAD challenges, matched number for number, and of the RoI-focused multi-task network
 //! for the regions; where they leave something open, the item says that the choice is ours.
@@ -7,12 +7,15 @@
 //! chosen).
 //! The single metrics are free functions: [`mae_hu`], [`psnr_db`], [`ssim_synthrad2023`], [`ms_ssim_synthrad2025`],
 //! [`ssim()`] with a chosen window, [`dice`].
+//! Of doses: [`gamma()`] (agreement in dose or position) and [`Dvh`] (what a structure receives).
 //!
-//! This crate reads no file, resamples nothing (grids must match) and knows no dose.
+//! This crate reads no file, resamples nothing (grids must match, those of [`gamma()`] excepted) and computes no dose.
 
 mod config;
 mod dice;
+mod dvh;
 mod error;
+mod gamma;
 mod inputs;
 mod metrics;
 mod region;
@@ -24,7 +27,11 @@ mod window;
 
 pub use config::EvaluateConfig;
 pub use dice::dice;
+pub use dvh::{Dvh, DvhFigures};
 pub use error::EvalError;
+pub use gamma::{
+    DoseNormalization, GammaConfig, GammaCriterion, GammaMap, GammaMode, GammaSearch, GammaSummary, gamma,
+};
 pub use metrics::{BoneDice, ImageMetrics, RegionValues, evaluate_sct, evaluate_sct_with};
 pub use region::{HuRange, Regions};
 pub use similarity::{ms_ssim_synthrad2025, ssim_synthrad2023};

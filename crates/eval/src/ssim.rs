@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use synthct_image::{Mask, Volume};
 
 use crate::EvalError;
-use crate::inputs::{Sum, check, require_grid};
+use crate::inputs::{Sum, require_all_finite, require_grid};
 use crate::window::{Stack, Window, each_row};
 
 /// The largest window edge, voxels: far beyond any use, and small enough for 32-bit arithmetic of its volume.
@@ -173,7 +173,9 @@ impl Ssim {
 /// ```
 pub fn ssim(ct: &Volume<f32>, sct: &Volume<f32>, config: &SsimConfig) -> Result<Ssim, EvalError> {
     let window = config.validated()?;
-    check(ct, sct, &Mask::full(ct.grid()))?;
+    require_grid(ct.grid(), sct.grid(), "sct", "ct")?;
+    require_all_finite(ct, "ct")?;
+    require_all_finite(sct, "sct")?;
     let size_ijk = ct.grid().size_ijk();
     if size_ijk.iter().any(|&n| n < window.size()) {
         return Err(EvalError::GridSmallerThanWindow { size_ijk, window: window.size() });

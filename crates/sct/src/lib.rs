@@ -11,6 +11,7 @@
 pub mod pipeline;
 
 pub use candle_core::Device;
+pub use synthct_dose as dose;
 pub use synthct_eval as eval;
 pub use synthct_image as image;
 pub use synthct_io as io;
@@ -20,6 +21,7 @@ pub use synthct_nn as nn;
 pub use synthct_phantom as phantom;
 pub use synthct_prep as prep;
 pub use synthct_report as report;
+pub use synthct_rt as rt;
 
 /// The names that most programs need.
 pub mod prelude {

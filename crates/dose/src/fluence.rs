@@ -1,0 +1,214 @@
+//! Photons per area at the isocenter.
+
+use synthct_rt::{Jaws, LeafPositions, Mlc, MlcAxis};
+
+use crate::machine::Machine;
+use crate::table::piecewise;
+
+/// A map of primary fluence in the isocenter's plane, relative to the open axis, in beam coordinates.
+///
+/// Pixels are 1 mm; each holds the exact part of its area that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fluence {
+    /// The lower edge of the first pixel, x and y, mm.
+    start_mm: [f64; 2],
+    /// Pixels along x and y.
+    size: [usize; 2],
+    /// The sum of all pixels before (x, y), one more along each axis than there are pixels.
+    sums: Vec<f64>,
+}
+
+impl Fluence {
+    const PIXEL_MM: f64 = 1.0;
+    /// How far the map reaches beyond the jaws' opening, mm.
+    const MARGIN_MM: f64 = 60.0;
+
+    /// The fluence behind jaws and leaves.
+    ///
+    /// Penumbra and head scatter are Gaussian; nothing models tongue and groove or the shape of leaf tips.
+    pub fn new(machine: &Machine, jaws: &Jaws, leaves: Option<(&Mlc, &LeafPositions)>) -> Self {
+        let start_mm = [jaws.x_mm[0], jaws.y_mm[0]].map(|low| (low - Self::MARGIN_MM).floor());
+        let end_mm = [jaws.x_mm[1], jaws.y_mm[1]].map(|high| (high + Self::MARGIN_MM).ceil());
+        let size = [0, 1].map(|axis| ((end_mm[axis] - start_mm[axis]) / Self::PIXEL_MM) as usize);
+        let [nx, ny] = size;
+        let covered = |axis: usize, n: usize, [low, high]: [f64; 2]| {
+            let from = start_mm[axis] + n as f64 * Self::PIXEL_MM;
+            ((high.min(from + Self::PIXEL_MM) - low.max(from)) / Self::PIXEL_MM).max(0.0)
+        };
+        let open_x: Vec<f64> = (0..nx).map(|x| covered(0, x, jaws.x_mm)).collect();
+        let open_y: Vec<f64> = (0..ny).map(|y| covered(1, y, jaws.y_mm)).collect();
+        let mut between_leaves = vec![1.0; nx * ny];
+        if let Some((mlc, leaves)) = leaves {
+            between_leaves.fill(0.0);
+            // `along` is the direction of travel.
+            let (along, across) = if mlc.axis == MlcAxis::X { (0, 1) } else { (1, 0) };
+            for (pair, edges) in mlc.boundaries_mm.windows(2).enumerate() {
+                let gap = [leaves.low_mm[pair], leaves.high_mm[pair].max(leaves.low_mm[pair])];
+                for a in (0..size[across]).filter(|&a| covered(across, a, [edges[0], edges[1]]) > 0.0) {
+                    let share = covered(across, a, [edges[0], edges[1]]);
+                    for t in 0..size[along] {
+                        let at = if along == 0 { a * nx + t } else { t * nx + a };
+                        between_leaves[at] += share * covered(along, t, gap);
+                    }
+                }
+            }
+        }
+        let mut values = vec![0.0; nx * ny];
+        for y in 0..ny {
+            for x in 0..nx {
+                let in_jaws = open_x[x] * open_y[y];
+                // Jaws and leaves that cross within a pixel are taken to be independent there.
+                let open = in_jaws * between_leaves[y * nx + x].min(1.0);
+                values[y * nx + x] = open
+                    + machine.leaf_transmission * (in_jaws - open)
+                    + machine.jaw_transmission * (1.0 - in_jaws);
+            }
+        }
+        let sigma = |mm: f64| mm / Self::PIXEL_MM;
+        let mut blurred = blur(&values, size, sigma(machine.source_sigma_mm));
+        if machine.head_scatter_fraction > 0.0 {
+            let scattered = blur(&values, size, sigma(machine.head_scatter_sigma_mm));
+            for (value, scatter) in std::iter::zip(&mut blurred, scattered) {
+                *value += machine.head_scatter_fraction * (scatter - *value);
+            }
+        }
+        for y in 0..ny {
+            for x in 0..nx {
+                let center = |axis: usize, n: usize| start_mm[axis] + (n as f64 + 0.5) * Self::PIXEL_MM;
+                let radius_mm = center(0, x).hypot(center(1, y));
+                blurred[y * nx + x] *= piecewise(&machine.off_axis, radius_mm);
+            }
+        }
+        Self::from_pixels(start_mm, size, &blurred)
+    }
+
+    fn from_pixels(start_mm: [f64; 2], size: [usize; 2], values: &[f64]) -> Self {
+        let [nx, ny] = size;
+        let mut sums = vec![0.0; (nx + 1) * (ny + 1)];
+        for y in 0..ny {
+            let mut row = 0.0;
+            for x in 0..nx {
+                row += values[y * nx + x];
+                sums[(y + 1) * (nx + 1) + x + 1] = sums[y * (nx + 1) + x + 1] + row;
+            }
+        }
+        Self { start_mm, size, sums }
+    }
+
+    /// The mean over a square of `2 half_mm` around a point of the isocenter's plane; zero beyond the map.
+    pub(crate) fn mean_around(&self, [x_mm, y_mm]: [f64; 2], half_mm: f64) -> f64 {
+        let pixel = |axis: usize, mm: f64| {
+            ((mm - self.start_mm[axis]) / Self::PIXEL_MM).clamp(0.0, self.size[axis] as f64)
+        };
+        let (x0, x1) = (pixel(0, x_mm - half_mm), pixel(0, x_mm + half_mm));
+        let (y0, y1) = (pixel(1, y_mm - half_mm), pixel(1, y_mm + half_mm));
+        let sum = self.sum_before(x1, y1) - self.sum_before(x0, y1) - self.sum_before(x1, y0)
+            + self.sum_before(x0, y0);
+        sum * (Self::PIXEL_MM / (2.0 * half_mm)).powi(2)
+    }
+
+    /// The extent along x and y, mm.
+    pub(crate) fn extent_mm(&self) -> [[f64; 2]; 2] {
+        [0, 1]
+            .map(|axis| [self.start_mm[axis], self.start_mm[axis] + self.size[axis] as f64 * Self::PIXEL_MM])
+    }
+
+    fn sum_before(&self, x: f64, y: f64) -> f64 {
+        let [nx, ny] = self.size;
+        let (x0, y0) = ((x as usize).min(nx - 1), (y as usize).min(ny - 1));
+        let (u, v) = (x - x0 as f64, y - y0 as f64);
+        let at = |x: usize, y: usize| self.sums[y * (nx + 1) + x];
+        let low = at(x0, y0) + u * (at(x0 + 1, y0) - at(x0, y0));
+        let high = at(x0, y0 + 1) + u * (at(x0 + 1, y0 + 1) - at(x0, y0 + 1));
+        low + v * (high - low)
+    }
+}
+
+/// A Gaussian blur, separable, with what lies beyond the edges held.
+fn blur(values: &[f64], [nx, ny]: [usize; 2], sigma: f64) -> Vec<f64> {
+    if sigma <= 0.0 {
+        return values.to_vec();
+    }
+    let reach = (4.0 * sigma).ceil() as i64;
+    let weights: Vec<f64> = (-reach..=reach).map(|n| (-0.5 * (n as f64 / sigma).powi(2)).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    let along = |values: &[f64], n: usize, stride: usize, start: usize, out: &mut [f64]| {
+        for at in 0..n {
+            let sum: f64 = weights
+                .iter()
+                .enumerate()
+                .map(|(w, weight)| {
+                    let from = (at as i64 + w as i64 - reach).clamp(0, n as i64 - 1) as usize;
+                    weight * values[start + from * stride]
+                })
+                .sum();
+            out[start + at * stride] = sum / total;
+        }
+    };
+    let mut rows = vec![0.0; values.len()];
+    for y in 0..ny {
+        along(values, nx, 1, y * nx, &mut rows);
+    }
+    let mut both = vec![0.0; values.len()];
+    for x in 0..nx {
+        along(&rows, ny, nx, x, &mut both);
+    }
+    both
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jaws(x_mm: [f64; 2], y_mm: [f64; 2]) -> Jaws {
+        Jaws { x_mm, y_mm }
+    }
+
+    #[test]
+    fn coverage_is_exact() {
+        let machine = Machine::point_source_6mv();
+        let fluence = Fluence::new(&machine, &jaws([-10.3, 20.0], [-5.5, 5.25]), None);
+        // A square that holds the whole field gives its area.
+        let area = fluence.mean_around([4.85, 0.0], 40.0) * 6400.0;
+        assert!((area - 30.3 * 10.75).abs() < 1e-9, "{area}");
+        assert!((fluence.mean_around([0.0, 0.0], 2.5) - 1.0).abs() < 1e-12);
+        assert!(fluence.mean_around([500.0, 0.0], 2.5).abs() < 1e-12);
+        // Half of a square across an edge.
+        assert!((fluence.mean_around([20.0, 0.0], 2.0) - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn leaves_of_either_axis_shape_the_field() {
+        let machine =
+            Machine { leaf_transmission: 0.02, jaw_transmission: 0.01, ..Machine::point_source_6mv() };
+        let leaves = LeafPositions { low_mm: vec![-10.0, 0.0], high_mm: vec![5.0, 20.0] };
+        let mlc = |axis: MlcAxis| Mlc { axis, boundaries_mm: vec![-10.0, 0.0, 10.0] };
+        let open = jaws([-30.0, 30.0], [-30.0, 30.0]);
+        let along_x = Fluence::new(&machine, &open, Some((&mlc(MlcAxis::X), &leaves)));
+        let along_y = Fluence::new(&machine, &open, Some((&mlc(MlcAxis::Y), &leaves)));
+        for ([x, y], expected) in [
+            ([-5.0, -5.0], 1.0),
+            ([10.0, -5.0], 0.02),
+            ([10.0, 5.0], 1.0),
+            ([-5.0, 5.0], 0.02),
+            ([0.0, 20.0], 0.02),
+            ([0.0, 45.0], 0.01),
+        ] {
+            for (fluence, at) in [(&along_x, [x, y]), (&along_y, [y, x])] {
+                let found = fluence.mean_around(at, 1.0);
+                assert!((found - expected).abs() < 1e-9, "{at:?}: {found} instead of {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_of_finite_size_blurs_the_edge() {
+        let machine = Machine { source_sigma_mm: 2.0, ..Machine::point_source_6mv() };
+        let fluence = Fluence::new(&machine, &jaws([-30.0, 30.0], [-30.0, 30.0]), None);
+        // One standard deviation inside and outside of the edge: 84 % and 16 %.
+        for (x, expected) in [(28.0, 0.8413), (30.0, 0.5), (32.0, 0.1587)] {
+            let found = fluence.mean_around([x, 0.0], 0.5);
+            assert!((found - expected).abs() < 0.01, "{x} mm: {found} instead of {expected}");
+        }
+    }
+}

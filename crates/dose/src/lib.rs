@@ -1,0 +1,25 @@
+//! Dose in a density volume from photon beams: collapsed-cone convolution.
+//!
+//! Start here: [`DensityCurve`] (HU to densities), [`DensityVolume`] (what a beam travels through), [`Machine`] (what the
+//! beam is), [`CollapsedCone`] (the engine, a [`DoseEngine`]).
+//!
+//! Research software: the machine is generic, and nothing here is commissioned or fit for clinical use.
+//!
+//! This crate reads no file, knows no intensity but HU, and draws no random number; results do not depend on the number of
+//! threads.
+
+mod collapsed_cone;
+mod density;
+mod depth;
+mod engine;
+mod error;
+mod fluence;
+mod machine;
+mod table;
+
+pub use collapsed_cone::{CollapsedCone, Cones};
+pub use density::{DensityCurve, DensityPoint, DensityVolume};
+pub use engine::{DoseEngine, Field};
+pub use error::DoseError;
+pub use fluence::Fluence;
+pub use machine::{Machine, SpectralLine};

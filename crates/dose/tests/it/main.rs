@@ -1,0 +1,5 @@
+//! The crate seen from outside.
+
+mod egsnrc;
+mod physics;
+mod slab;
