@@ -1,5 +1,8 @@
 //! Overlap of regions.
 
+use std::ops::Add;
+
+use rayon::prelude::*;
 use synthct_image::Mask;
 
 use crate::EvalError;
@@ -28,11 +31,7 @@ use crate::inputs::require_grid;
 /// ```
 pub fn dice(a: &Mask, b: &Mask) -> Result<Option<f64>, EvalError> {
     require_grid(a.grid(), b.grid(), "second region", "first region")?;
-    let mut counts = OverlapCounts::default();
-    for (&in_a, &in_b) in std::iter::zip(a.as_slice(), b.as_slice()) {
-        counts.add(in_a, in_b);
-    }
-    Ok(counts.dice())
+    Ok(OverlapCounts::of(a.as_slice(), b.as_slice()).dice())
 }
 
 /// How many voxels two regions have, and share.
@@ -44,7 +43,38 @@ pub(crate) struct OverlapCounts {
 }
 
 impl OverlapCounts {
-    pub(crate) fn add(&mut self, in_a: bool, in_b: bool) {
+    /// The counts of two regions of one grid.
+    fn of(a: &[bool], b: &[bool]) -> Self {
+        // Counters of 8 bits, side by side, which a processor steps 16 at a time, and which hold for 255 steps.
+        const LANES: usize = 32;
+        const STEPS: usize = 255;
+        const VOXELS_PER_TASK: usize = 32 * LANES * STEPS;
+        let of_block = |a: &[bool], b: &[bool]| {
+            let mut lanes = [[0_u8; LANES]; 3];
+            let ((a_whole, a_rest), (b_whole, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+            for (a, b) in std::iter::zip(a_whole, b_whole) {
+                for n in 0..LANES {
+                    lanes[0][n] += u8::from(a[n]);
+                    lanes[1][n] += u8::from(b[n]);
+                    lanes[2][n] += u8::from(a[n] & b[n]);
+                }
+            }
+            let [a, b, both] = lanes.map(|lanes| lanes.iter().map(|&count| usize::from(count)).sum());
+            let mut counts = Self { a, b, both };
+            for (&in_a, &in_b) in std::iter::zip(a_rest, b_rest) {
+                counts.count(in_a, in_b);
+            }
+            counts
+        };
+        let blocks = a.par_chunks(VOXELS_PER_TASK).zip(b.par_chunks(VOXELS_PER_TASK)).map(|(a, b)| {
+            std::iter::zip(a.chunks(LANES * STEPS), b.chunks(LANES * STEPS))
+                .fold(Self::default(), |sum, (a, b)| sum + of_block(a, b))
+        });
+        // Whole numbers add up in any order.
+        blocks.reduce(Self::default, Add::add)
+    }
+
+    pub(crate) fn count(&mut self, in_a: bool, in_b: bool) {
         self.a += usize::from(in_a);
         self.b += usize::from(in_b);
         self.both += usize::from(in_a && in_b);
@@ -53,6 +83,13 @@ impl OverlapCounts {
     pub(crate) fn dice(self) -> Option<f64> {
         let both_sizes = self.a + self.b;
         (both_sizes > 0).then(|| 2.0 * self.both as f64 / both_sizes as f64)
+    }
+}
+
+impl Add for OverlapCounts {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { a: self.a + other.a, b: self.b + other.b, both: self.both + other.both }
     }
 }
 
@@ -75,5 +112,20 @@ mod tests {
         let error = dice(&low, &Mask::full(&other));
         assert!(matches!(error, Err(EvalError::GridMismatch { .. })));
         Ok(())
+    }
+
+    #[test]
+    fn counts_hold_beyond_the_range_of_their_lanes() {
+        // All inside, and patterns whose periods are no factors of any block; more than one task.
+        for n in [1, 63, 64 * 255, 64 * 255 * 64 * 2 + 17] {
+            let regions = [1, 2, 3, 7].map(|period| (0..n).map(|at| at % period == 0).collect::<Vec<bool>>());
+            for (a, b) in [(0, 0), (0, 1), (1, 2), (2, 3)] {
+                let mut expected = OverlapCounts::default();
+                for (&in_a, &in_b) in std::iter::zip(&regions[a], &regions[b]) {
+                    expected.count(in_a, in_b);
+                }
+                assert_eq!(OverlapCounts::of(&regions[a], &regions[b]), expected);
+            }
+        }
     }
 }

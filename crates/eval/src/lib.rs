@@ -6,7 +6,7 @@
 //! Start here: [`evaluate_sct`] (every metric of one case), [`summarize`] (a cohort), [`EvaluateConfig`] (what can be
 //! chosen).
 //! The single metrics are free functions: [`mae_hu`], [`psnr_db`], [`ssim_synthrad2023`], [`ms_ssim_synthrad2025`],
-//! [`dice`].
+//! [`ssim()`] with a chosen window, [`dice`].
 //! Of doses: [`gamma()`] (agreement in dose or position) and [`Dvh`] (what a structure receives).
 //!
 //! This crate reads no file, resamples nothing (grids must match, those of [`gamma()`] excepted) and computes no dose.
@@ -20,6 +20,7 @@ mod inputs;
 mod metrics;
 mod region;
 mod similarity;
+mod ssim;
 mod summary;
 mod voxelwise;
 mod window;
@@ -34,5 +35,6 @@ pub use gamma::{
 pub use metrics::{BoneDice, ImageMetrics, RegionValues, evaluate_sct, evaluate_sct_with};
 pub use region::{HuRange, Regions};
 pub use similarity::{ms_ssim_synthrad2025, ssim_synthrad2023};
+pub use ssim::{Ssim, SsimConfig, SsimWindow, ssim};
 pub use summary::{ImageSummary, MeanSd, summarize};
 pub use voxelwise::{Definition, mae_hu, mean_error_hu, psnr_db};

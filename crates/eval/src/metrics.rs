@@ -183,7 +183,7 @@ pub fn evaluate_sct_with(
         let mut counts = OverlapCounts::default();
         for ((&y, &x), &inside) in ct.as_slice().iter().zip(sct.as_slice()).zip(body.as_slice()) {
             if inside {
-                counts.add(is_in(f64::from(y)), is_in(f64::from(x)));
+                counts.count(is_in(f64::from(y)), is_in(f64::from(x)));
             }
         }
         counts.dice()

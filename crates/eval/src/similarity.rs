@@ -4,9 +4,13 @@ use rayon::prelude::*;
 use synthct_image::{Mask, Volume};
 
 use crate::inputs::check;
-use crate::window::{BORDER, Moments, Stack, WINDOW, masked_window_sum};
+use crate::window::{Moments, Stack, Window, masked_window_sum};
 use crate::{Definition, EvalError};
 
+/// The window's edge, voxels.
+const WINDOW: usize = 7;
+/// Half the window, rounded down: the border without a full window.
+const BORDER: usize = WINDOW / 2;
 const K1: f64 = 0.01;
 const K2: f64 = 0.03;
 /// The exponents of the five scales, finest first (Wang, Simoncelli and Bovik 2003).
@@ -44,11 +48,9 @@ pub fn ssim_synthrad2023(ct: &Volume<f32>, sct: &Volume<f32>, mask: &Mask) -> Re
     let sum = masked_window_sum(
         &Stack { shape_kji, values: &ct },
         &Stack { shape_kji, values: &sct },
+        &window(),
         mask.as_slice(),
-        |m| {
-            (2.0 * m.mean_x * m.mean_y + c1) * (2.0 * m.covariance + c2)
-                / ((m.mean_x * m.mean_x + m.mean_y * m.mean_y + c1) * (m.variance_x + m.variance_y + c2))
-        },
+        |moments| moments.similarity([c1, c2]),
     );
     sum.mean().ok_or(EvalError::NoVoxelInsideBorder { scale: 1, border: BORDER })
 }
@@ -88,7 +90,7 @@ pub fn ms_ssim_synthrad2025(ct: &Volume<f32>, sct: &Volume<f32>, mask: &Mask) ->
         if n > 0 {
             (x, y, inside) = (x.averaged_and_halved(), y.averaged_and_halved(), inside.halved());
         }
-        let sum = masked_window_sum(&x.stack(), &y.stack(), &inside.values, |moments| {
+        let sum = masked_window_sum(&x.stack(), &y.stack(), &window(), &inside.values, |moments| {
             // The three factors share one exponent, and none is below zero.
             luminance_contrast_structure(moments, constants).powf(weight)
         });
@@ -106,6 +108,10 @@ fn luminance_contrast_structure(m: Moments, [c1, c2]: [f64; 2]) -> f64 {
     let contrast = (2.0 * sigmas + c2) / (m.variance_x + m.variance_y + c2);
     let structure = (m.covariance + c3) / (sigmas + c3);
     luminance.max(0.0) * contrast.max(0.0) * structure.max(0.0)
+}
+
+fn window() -> Window {
+    Window::uniform(WINDOW).with_sample_covariance()
 }
 
 /// C1 and C2.

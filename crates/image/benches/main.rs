@@ -5,8 +5,8 @@ use std::hint::black_box;
 use criterion::Criterion;
 use synthct_image::morphology::{Connectivity, close, connected_components, distance_to_mm, fill_holes};
 use synthct_image::{
-    AffineTransform, DisplacementField, Grid, ImageError, Interpolation, Mask, PointLps, Transform,
-    VectorLps, Volume, gaussian_smooth, resample,
+    AffineTransform, BSplineTransform, DisplacementField, Grid, ImageError, Interpolation, Mask, PointLps,
+    Transform, VectorLps, Volume, gaussian_smooth, resample,
 };
 
 /// The head, an oblique grid of the same size, and the map between them.
@@ -40,6 +40,18 @@ fn run(criterion: &mut Criterion) -> Result<(), ImageError> {
     group.bench_function("resample_linear_displacement", |b| {
         b.iter(|| resample(black_box(&head), &oblique, Some(&bend), Interpolation::Linear, 0.0));
     });
+    let lattice = Grid::axis_aligned([12, 12, 10], [32.0; 3], PointLps::new(-176.0, -176.0, -144.0))?;
+    let spline = BSplineTransform::new(Volume::from_index_fn(&lattice, |n| {
+        [1.0, 2.0, 3.0].map(|part| 4.0 * (part * 1.7 * n.i as f64 + 2.9 * n.j as f64).sin())
+    }))?;
+    let spline = Transform::from(spline);
+    for (name, target) in
+        [("resample_linear_spline", head.grid()), ("resample_linear_spline_oblique", &oblique)]
+    {
+        group.bench_function(name, |b| {
+            b.iter(|| resample(black_box(&head), target, Some(&spline), Interpolation::Linear, 0.0));
+        });
+    }
     let flipped = Grid::new([160, 256, 256], [1.0; 3], head.grid().origin_lps(), {
         let [x, y, z] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
         synthct_image::Matrix3::from_columns(z, y, x)

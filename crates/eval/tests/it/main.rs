@@ -4,3 +4,4 @@ mod determinism;
 mod gamma;
 mod golden;
 mod pair;
+mod ssim;
