@@ -9,8 +9,14 @@
 
 mod error;
 #[cfg_attr(not(test), expect(dead_code, reason = "the first user follows"))]
+mod histogram;
+#[cfg_attr(not(test), expect(dead_code, reason = "the first user follows"))]
+mod intensity;
+#[cfg_attr(not(test), expect(dead_code, reason = "the first user follows"))]
 mod pyramid;
 mod report;
+#[cfg_attr(not(test), expect(dead_code, reason = "the first user follows"))]
+mod sampler;
 
 pub use error::{ImageRole, RegisterError};
 pub use report::{LevelReport, Metric, RegisterProgress, RegistrationReport, Stage, Start};
