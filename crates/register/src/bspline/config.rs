@@ -51,7 +51,8 @@ pub struct BSplineStage {
     pub smoothing_voxels: f64,
     /// The distance between control points, in mm: that of the stage before, or half of it, a quarter and so on.
     pub control_spacing_mm: f64,
-    /// The most steps of the optimiser.
+    /// The most steps of the optimiser. Few regularise: the first steps move what moves together, late ones fit single
+    /// control points to noise.
     pub iterations: usize,
     /// The weight beside the metric of the bending energy: the mean over the image of the sum of all squared second
     /// derivatives of the displacement, in mm⁻².
@@ -81,7 +82,8 @@ pub struct BSplineConfig {
     pub fixed_window: IntensityWindow,
     /// The window of moving values.
     pub moving_window: IntensityWindow,
-    /// The bins of the joint histogram, along each axis, for mutual information.
+    /// The bins of the joint histogram, along each axis, for mutual information; coarse stages take fewer, so that a bin
+    /// holds 40 samples on average.
     pub n_bins: usize,
     /// The boxes of local cross-correlation have 2 · radius + 1 voxels along each axis.
     pub correlation_radius_voxels: usize,
@@ -91,12 +93,15 @@ pub struct BSplineConfig {
     pub smallest_jacobian: f64,
 }
 
+/// The steps of each stage.
+const ITERATIONS: usize = 15;
+
 impl BSplineConfig {
     /// For images of one kind, such as CT and CT: mean squares, control points 25 mm apart in the end.
     pub fn mono() -> Self {
         Self {
             metric: SimilarityMetric::MeanSquares,
-            stages: stages(0.7, 6.0),
+            stages: stages([0.7, 0.8], 6.0),
             fixed_window: IntensityWindow::Auto,
             moving_window: IntensityWindow::Auto,
             n_bins: 128,
@@ -108,7 +113,11 @@ impl BSplineConfig {
 
     /// For images of different kinds, such as MR and CT: mutual information, control points 25 mm apart in the end.
     pub fn multi() -> Self {
-        Self { metric: SimilarityMetric::MutualInformation, stages: stages(0.4, 100.0), ..Self::mono() }
+        Self {
+            metric: SimilarityMetric::MutualInformation,
+            stages: stages([0.7, 0.4], 100.0),
+            ..Self::mono()
+        }
     }
 
     /// Nothing if every setting is in its range.
@@ -156,15 +165,21 @@ impl BSplineConfig {
     }
 }
 
-/// Images of 6, 3, 3 and 1.5 mm, control points 100, 50, 25 and 25 mm apart.
-fn stages(smoothing_voxels: f64, bending_weight: f64) -> Vec<BSplineStage> {
-    [(6.0, 100.0, 30), (3.0, 50.0, 30), (3.0, 25.0, 30), (1.5, 25.0, 20)]
-        .map(|(image_spacing_mm, control_spacing_mm, iterations)| BSplineStage {
-            image_spacing_mm,
-            smoothing_voxels,
-            control_spacing_mm,
-            iterations,
-            bending_weight,
-        })
-        .to_vec()
+/// Images of 6, 3, 3 and 1.5 mm, control points 100, 50, 25 and 25 mm apart; smoothing for all stages but the last, and
+/// for the last.
+fn stages([coarse_smoothing, fine_smoothing]: [f64; 2], bending_weight: f64) -> Vec<BSplineStage> {
+    [
+        (6.0, coarse_smoothing, 100.0),
+        (3.0, coarse_smoothing, 50.0),
+        (3.0, coarse_smoothing, 25.0),
+        (1.5, fine_smoothing, 25.0),
+    ]
+    .map(|(image_spacing_mm, smoothing_voxels, control_spacing_mm)| BSplineStage {
+        image_spacing_mm,
+        smoothing_voxels,
+        control_spacing_mm,
+        iterations: ITERATIONS,
+        bending_weight,
+    })
+    .to_vec()
 }

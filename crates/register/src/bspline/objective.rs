@@ -9,6 +9,11 @@ use super::metric::{Dissimilarity, LocalCorrelation, MeanSquares, MutualInformat
 use super::preconditioner::Preconditioner;
 use super::warp::{ImagePair, Sample};
 
+/// Samples of a joint histogram for each of its bins, at least.
+const SAMPLES_PER_BIN: f64 = 40.0;
+/// The fewest bins along an axis: the Parzen window takes four.
+const FEWEST_BINS: usize = 8;
+
 /// Metric + weight · bending energy, as a function of the coefficients: x, y, z of each control point in turn, in mm.
 pub(super) struct Objective<'a> {
     pair: &'a ImagePair,
@@ -35,7 +40,8 @@ impl<'a> Objective<'a> {
         let fixed = pair.fixed();
         let metric: Box<dyn Dissimilarity> = match config.metric {
             SimilarityMetric::MutualInformation => {
-                Box::new(MutualInformation::new(fixed, ni * nj, windows, config.n_bins))
+                let n_bins = bins_for(pair.n_inside(), config.n_bins);
+                Box::new(MutualInformation::new(fixed, ni * nj, windows, n_bins))
             }
             SimilarityMetric::MeanSquares => Box::new(MeanSquares::new(fixed, ni)),
             SimilarityMetric::LocalCrossCorrelation => {
@@ -106,6 +112,13 @@ impl<'a> Objective<'a> {
     pub(super) fn n_inside(&self) -> usize {
         self.pair.n_inside()
     }
+}
+
+/// The bins along each axis of a joint histogram of `n_samples`: at most `wanted`, and so few that a bin holds
+/// [`SAMPLES_PER_BIN`] on average. With fewer, information grows most by moving single voxels into bins of their own.
+fn bins_for(n_samples: usize, wanted: usize) -> usize {
+    let affordable = (n_samples as f64 / SAMPLES_PER_BIN).sqrt() as usize;
+    affordable.clamp(FEWEST_BINS, wanted.max(FEWEST_BINS))
 }
 
 #[cfg(test)]

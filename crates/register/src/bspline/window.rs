@@ -44,3 +44,28 @@ fn looks_like_hu(volume: &Volume<f32>, low: f32) -> bool {
     low < AIR_BELOW_HU
         && chosen().filter(is_soft_tissue).count() as f64 >= SOFT_TISSUE_FRACTION * chosen().count() as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synthct_image::{Grid, PointLps};
+
+    /// The automatic window of an image of two values, in halves.
+    #[track_caller]
+    fn check(values: [f32; 2], expected: [f32; 2]) -> Result<(), RegisterError> {
+        let grid = Grid::axis_aligned([10, 10, 10], [1.0; 3], PointLps::ORIGIN)?;
+        let volume = Volume::from_index_fn(&grid, |index| values[index.k / 5]);
+        let got = window_of(&volume, None, ImageRole::Moving, IntensityWindow::Auto)?;
+        assert_eq!(got.map(f32::to_bits), expected.map(f32::to_bits), "{values:?}: {got:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn only_air_beside_soft_tissue_looks_like_hounsfield_units() -> Result<(), RegisterError> {
+        check([-1000.0, 40.0], [-150.0, 40.0])?;
+        // An MR, a CT of bone in air, and soft tissue without air.
+        check([5.0, 200.0], [5.0, 200.0])?;
+        check([-1000.0, 900.0], [-1000.0, 900.0])?;
+        check([-100.0, 200.0], [-100.0, 200.0])
+    }
+}

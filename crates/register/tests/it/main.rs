@@ -1,0 +1,3 @@
+//! Registration of phantoms whose true transform is known.
+
+mod bspline;
