@@ -66,7 +66,7 @@ impl Dissimilarity for MutualInformation {
     fn evaluate(&mut self, samples: &[Sample], slopes: &mut [f32]) -> Value {
         let histogram = self.histogram(samples);
         self.n_samples = histogram.total().round() as usize;
-        let ratios = histogram.log_ratios();
+        let ratios = histogram.log_ratios(1.0);
         let per_sample = -self.moving.per_unit_moving() / histogram.total().max(1.0) as f32;
         slopes
             .par_chunks_mut(self.together)
