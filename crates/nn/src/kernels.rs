@@ -34,6 +34,7 @@ pub(crate) mod tile;
 pub(crate) mod weight_gradient;
 pub(crate) mod window;
 pub(crate) mod winograd;
+mod winograd_square;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -97,10 +97,17 @@ impl<F: Format> Features<F> {
         let plane = layout.height * layout.width;
         let image_len = self.parts[part] * plane;
         let bands = &mut self.bands(part, band_rows(layout.size()));
-        bands.par_iter_mut().zip(band_places(layout, band_rows(layout.size()))).for_each(|(band, (image, rows))| {
-            let first = image * image_len + rows.start * layout.width;
-            band.write(level, Strip::neighbors(0..rows.len()), &values[first..(image + 1) * image_len], plane);
-        });
+        bands.par_iter_mut().zip(band_places(layout, band_rows(layout.size()))).for_each(
+            |(band, (image, rows))| {
+                let first = image * image_len + rows.start * layout.width;
+                band.write(
+                    level,
+                    Strip::neighbors(0..rows.len()),
+                    &values[first..(image + 1) * image_len],
+                    plane,
+                );
+            },
+        );
     }
 
     /// The values of a part, dense, `[N, C, H, W]`.

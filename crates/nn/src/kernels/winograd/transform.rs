@@ -61,15 +61,21 @@ impl Transform {
     /// What the kernel's rows are multiplied with at a point; the points are 0, a, −a, …, infinity.
     pub(super) fn weight_factors(&self, point: usize) -> Vec<f64> {
         let rows = 0..(self.points() + 1 - TILE_ROWS) as i32;
-        let squares = |a: f64| self.positive.iter().filter(move |b| **b != a).map(move |b| a * a - b * b);
+        let others = |a: f64| {
+            self.positive
+                .iter()
+                .map(move |b| a * a - b * b)
+                .filter(|factor| factor.abs() > 0.0)
+                .product::<f64>()
+        };
         if point == 0 {
-            let scale: f64 = squares(0.0).product();
+            let scale = others(0.0);
             return rows.map(|row| if row == 0 { 1.0 / scale } else { 0.0 }).collect();
         }
         let Some(&a) = self.positive.get((point - 1) / 2) else {
             return rows.clone().map(|row| if row + 1 == rows.end { 1.0 } else { 0.0 }).collect();
         };
-        let scale = 2.0 * a * a * squares(a).product::<f64>();
+        let scale = 2.0 * a * a * others(a);
         let a = if point % 2 == 1 { a } else { -a };
         rows.map(|row| a.powi(row) / scale).collect()
     }
