@@ -21,13 +21,13 @@ const MIN_INPUTS: usize = 4;
 impl Way {
     /// The faster way for so many input channels: tiles where values are floats and few of the tiles' rows lie outside.
     pub(crate) fn new<F: Format>(inputs: usize, dilation: usize, size: [usize; 2]) -> Self {
-        let tiles = Strips { rows: TILE_ROWS, step: dilation };
-        let computed = TILE_ROWS * tiles.of_band(size[0]).count();
-        if F::as_floats(&[]).is_some() && inputs >= MIN_INPUTS && 2 * computed <= 3 * size[0] {
-            Self { tiles: true, strips: tiles }
-        } else {
-            Self { tiles: false, strips: neighbor_strips(size) }
+        let direct = Self { tiles: false, strips: neighbor_strips(size) };
+        if F::as_floats(&[]).is_none() || inputs < MIN_INPUTS || dilation > size[0] {
+            return direct;
         }
+        let strips = Strips { rows: TILE_ROWS, step: dilation };
+        let computed = TILE_ROWS * strips.of_band(size[0]).count();
+        if 2 * computed <= 3 * size[0] { Self { tiles: true, strips } } else { direct }
     }
 }
 
