@@ -25,3 +25,4 @@ pub(crate) mod gradient;
 pub(crate) mod head;
 pub(crate) mod parameters;
 pub(crate) mod rows;
+mod spatial;

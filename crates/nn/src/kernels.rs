@@ -27,11 +27,14 @@ mod phases;
 pub(crate) mod planes;
 pub(crate) mod pool;
 mod scratch;
+pub(crate) mod strip;
 mod tap_gradient;
 pub(crate) mod taps;
 pub(crate) mod tile;
 pub(crate) mod weight_gradient;
 pub(crate) mod window;
+pub(crate) mod winograd;
+mod winograd_square;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -77,6 +77,19 @@ pub(crate) trait Simd: Copy {
     }
 }
 
+/// Asks the processor to fetch the cache line of a value that will be read soon, if there is such a value.
+#[inline(always)]
+pub(crate) fn prefetch(values: &[f32], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: fetching changes nothing and never fails, whatever the address; every x86-64 can do it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(at).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
+}
+
 /// Whole vectors one after the other, whose bounds are checked once.
 ///
 /// Runs of one length that are read in a loop over that length cost no check inside the loop.

@@ -6,11 +6,13 @@ use rayon::prelude::*;
 
 use super::features::{FeatureBand, Features, SingleRow};
 use super::format::Format;
-use super::rows::{Context, band_places, band_rows, convolve_rows, mix, pack, strips};
+use super::rows::{Context, band_places, band_rows, mix, neighbor_strips, pack, rows_of_band};
+use super::spatial::{Spatial, Way};
 use crate::kernels::canvas::{Canvas, Layout, View};
 use crate::kernels::conv::PackedWeights;
 use crate::kernels::norm::{Activation, ChannelMoments, ChannelScale, MomentKernel, NormalizeKernel};
 use crate::kernels::pool::Buffer;
+use crate::kernels::strip::{Strip, Strips};
 use crate::kernels::tile::Start;
 use crate::simd::dispatch;
 
@@ -49,8 +51,8 @@ pub(crate) struct BlockTape<F: Format> {
 
 /// The input's two convolutions, ready to run.
 struct Branches<F: Format> {
-    conv5: PackedWeights<F::Spatial>,
-    conv3: PackedWeights<F::Spatial>,
+    convolutions: Spatial<F>,
+    strips: Strips,
 }
 
 impl<F: Format> Branches<F> {
@@ -62,35 +64,25 @@ impl<F: Format> Branches<F> {
         size: [usize; 2],
     ) -> Self {
         let BlockShape { filters, dilation } = shape;
-        Self {
-            conv5: pack::<F>(context.level, weights.conv5, [filters, 5], parts, dilation, size),
-            conv3: pack::<F>(context.level, weights.conv3, [filters, 3], parts, dilation, size),
-        }
+        let way = Way::new::<F>(parts.iter().sum(), dilation, size);
+        let kernels = [(weights.conv5, 5), (weights.conv3, 3)];
+        let convolutions = Spatial::new(context, &kernels, filters, parts, dilation, size, way);
+        Self { convolutions, strips: way.strips }
     }
 
-    /// Convolves `rows` (counted from `first_row`) into `outputs`, which begin with row `output_row`.
+    /// Convolves a strip's rows, the first of which is the image's `row`, into `outputs`, one after the other.
     fn run(
         &self,
         context: &Context,
         input: &View<F::Spatial>,
         image: usize,
-        first_row: usize,
-        rows: &Range<usize>,
+        row: usize,
+        count: usize,
         outputs: &mut [&mut [f32]],
     ) {
         let (wide, narrow) = outputs.split_at_mut(outputs.len() / 2);
-        for (weights, outputs) in [(&self.conv5, wide), (&self.conv3, narrow)] {
-            convolve_rows(
-                context.level,
-                input,
-                image,
-                weights,
-                Start::Zero,
-                first_row,
-                rows.clone(),
-                outputs,
-            );
-        }
+        let outputs = &mut [(Start::Zero, wide), (Start::Zero, narrow)];
+        self.convolutions.convolve(context, input, image, row, Strip::neighbors(0..count), outputs);
     }
 }
 
@@ -132,32 +124,28 @@ pub(crate) fn forward_train<F: Format>(
     let branches = Branches::<F>::new(context, shape, weights, &part_channels, size);
     let view = input.spatial(parts);
     let mut convolved = Canvas::new(&context.pool, Layout::dense(layout.images, channels, size));
+    let rows = rows_of_band(branches.strips, size);
     let sums: Vec<Vec<[f64; 2]>> = convolved
-        .bands(0..channels, band_rows(size))
+        .bands(0..channels, rows)
         .par_iter_mut()
-        .zip(band_places(layout))
+        .zip(band_places(layout, rows))
         .map(|(band, (image, rows))| {
             let mut sums = vec![[0.0; 2]; channels];
-            for strip in strips(size, rows.len()) {
-                let pixels = strip.len() * layout.width;
+            for strip in branches.strips.of_band(rows.len()) {
+                let pixels = strip.count * layout.width;
                 let mut values = context.pool.take::<f32>(channels * pixels);
                 let mut outputs: Vec<&mut [f32]> = values.chunks_exact_mut(pixels).collect();
-                branches.run(
-                    context,
-                    &view,
-                    image,
-                    rows.start + strip.start,
-                    &(0..strip.len()),
-                    &mut outputs,
-                );
+                branches.run(context, &view, image, rows.start + strip.first, strip.count, &mut outputs);
                 for ((sums, channel), values) in
                     sums.iter_mut().zip(band.iter_mut()).zip(values.chunks_exact(pixels))
                 {
-                    let out = &mut channel[strip.start * layout.width..strip.end * layout.width];
-                    dispatch(context.level, SingleRow::<F> { values, out });
-                    let part = dispatch(context.level, MomentKernel { x: &*out, pivot: 0.0 });
-                    sums[0] += part[0];
-                    sums[1] += part[1];
+                    for (row, values) in strip.rows().zip(values.chunks_exact(layout.width)) {
+                        let out = &mut channel[row * layout.width..(row + 1) * layout.width];
+                        dispatch(context.level, SingleRow::<F> { values, out });
+                        let part = dispatch(context.level, MomentKernel { x: &*out, pivot: 0.0 });
+                        sums[0] += part[0];
+                        sums[1] += part[1];
+                    }
                 }
             }
             sums
@@ -169,10 +157,11 @@ pub(crate) fn forward_train<F: Format>(
     let mixing = pack::<F>(context.level, weights.conv1, [shape.filters, 1], &[channels], 1, size);
     let convolved_view = convolved.all();
     let mut bands = output.bands(output_part, band_rows(size));
-    bands.par_iter_mut().zip(band_places(layout)).for_each(|(band, (image, rows))| {
-        for strip in strips(size, rows.len()) {
-            let pixels = strip.len() * layout.width;
-            let image_rows = rows.start + strip.start..rows.start + strip.end;
+    bands.par_iter_mut().zip(band_places(layout, band_rows(size))).for_each(|(band, (image, rows))| {
+        for strip in neighbor_strips(size).of_band(rows.len()) {
+            let pixels = strip.count * layout.width;
+            let first = rows.start + strip.first;
+            let image_rows = first..first + strip.count;
             let mut activated = context.pool.take::<f32>(channels * pixels);
             for (channel, out) in activated.chunks_exact_mut(pixels).enumerate() {
                 let kernel = NormalizeKernel {
@@ -208,7 +197,7 @@ fn mix_into<F: Format>(
     pixels: usize,
     mixing: &PackedWeights<F::Spatial>,
     bias: &[f32],
-    strip: Range<usize>,
+    strip: Strip,
     output: &mut FeatureBand<F>,
 ) {
     let mut mixed = context.pool.take::<f32>(bias.len() * pixels);
@@ -235,13 +224,14 @@ pub(crate) fn forward_evaluate<F: Format>(
     let branches = Branches::<F>::new(context, shape, weights, &part_channels, size);
     let mixing = pack::<F>(context.level, weights.conv1, [shape.filters, 1], &[channels], 1, size);
     let view = input.spatial(parts);
-    let mut bands = output.bands(output_part, band_rows(size));
-    bands.par_iter_mut().zip(band_places(layout)).for_each(|(band, (image, rows))| {
-        for strip in strips(size, rows.len()) {
-            let pixels = strip.len() * layout.width;
+    let rows = rows_of_band(branches.strips, size);
+    let mut bands = output.bands(output_part, rows);
+    bands.par_iter_mut().zip(band_places(layout, rows)).for_each(|(band, (image, rows))| {
+        for strip in branches.strips.of_band(rows.len()) {
+            let pixels = strip.count * layout.width;
             let mut convolved = context.pool.take::<f32>(channels * pixels);
             let mut outputs: Vec<&mut [f32]> = convolved.chunks_exact_mut(pixels).collect();
-            branches.run(context, &view, image, rows.start + strip.start, &(0..strip.len()), &mut outputs);
+            branches.run(context, &view, image, rows.start + strip.first, strip.count, &mut outputs);
             let mut activated = context.pool.take::<f32>(channels * pixels);
             for ((x, out), &scale) in
                 convolved.chunks_exact(pixels).zip(activated.chunks_exact_mut(pixels)).zip(scales)

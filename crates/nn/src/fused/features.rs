@@ -9,6 +9,7 @@ use super::format::Format;
 use super::rows::{band_places, band_rows};
 use crate::kernels::canvas::{Canvas, Layout, View};
 use crate::kernels::pool::Pool;
+use crate::kernels::strip::Strip;
 use crate::simd::{Kernel, Level, Simd, dispatch};
 
 /// Channels of a batch, in parts that are written one by one and read together, which saves joining them.
@@ -96,10 +97,17 @@ impl<F: Format> Features<F> {
         let plane = layout.height * layout.width;
         let image_len = self.parts[part] * plane;
         let bands = &mut self.bands(part, band_rows(layout.size()));
-        bands.par_iter_mut().zip(band_places(layout)).for_each(|(band, (image, rows))| {
-            let first = image * image_len + rows.start * layout.width;
-            band.write(level, 0..rows.len(), &values[first..(image + 1) * image_len], plane);
-        });
+        bands.par_iter_mut().zip(band_places(layout, band_rows(layout.size()))).for_each(
+            |(band, (image, rows))| {
+                let first = image * image_len + rows.start * layout.width;
+                band.write(
+                    level,
+                    Strip::neighbors(0..rows.len()),
+                    &values[first..(image + 1) * image_len],
+                    plane,
+                );
+            },
+        );
     }
 
     /// The values of a part, dense, `[N, C, H, W]`.
@@ -144,12 +152,12 @@ pub(crate) struct FeatureBand<'a, F: Format> {
 }
 
 impl<F: Format> FeatureBand<'_, F> {
-    /// Writes `rows` (counted from the band's first), and zeros after each.
+    /// Writes the rows of a strip (counted from the band's first), and zeros after each.
     ///
     /// `values` begin with the first of these rows in the first channel; rows are dense, channels `channel_len` apart.
-    pub(crate) fn write(&mut self, level: Level, rows: Range<usize>, values: &[f32], channel_len: usize) {
+    pub(crate) fn write(&mut self, level: Level, strip: Strip, values: &[f32], channel_len: usize) {
         let Layout { width, stride, .. } = self.layout;
-        for (idx, row) in rows.enumerate() {
+        for (idx, row) in strip.rows().enumerate() {
             let channel_row = |channel: usize| &values[channel * channel_len + idx * width..][..width];
             for (plane, spatial) in self.spatial.iter_mut().enumerate() {
                 let first = channel_row(plane * F::CHANNELS);

@@ -20,6 +20,8 @@ pub(crate) trait Format: Sized + Send + Sync + 'static {
     fn channel(element: Self::Spatial, idx: usize) -> f32;
     /// Dense channels as the planes that convolutions read, where they are that already.
     fn as_spatial(values: &[f32]) -> Option<&[Self::Spatial]>;
+    /// The elements as floats, where they are.
+    fn as_floats(elements: &[Self::Spatial]) -> Option<&[f32]>;
     /// An element of one channel.
     fn row(value: f32) -> Self::Row;
     /// One plane a channel, for weight gradients.
@@ -44,6 +46,9 @@ impl Format for Single {
     }
     fn as_spatial(values: &[f32]) -> Option<&[f32]> {
         Some(values)
+    }
+    fn as_floats(elements: &[f32]) -> Option<&[f32]> {
+        Some(elements)
     }
     #[inline(always)]
     fn row(value: f32) -> f32 {
@@ -71,6 +76,9 @@ impl Format for Brain {
         channel_of_pair(element, idx)
     }
     fn as_spatial(_values: &[f32]) -> Option<&[ChannelPair]> {
+        None
+    }
+    fn as_floats(_elements: &[ChannelPair]) -> Option<&[f32]> {
         None
     }
     #[inline(always)]

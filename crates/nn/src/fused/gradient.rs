@@ -7,7 +7,10 @@ use rayon::prelude::*;
 use super::block::{BlockShape, BlockTape, BlockWeights};
 use super::features::{Features, SingleRow};
 use super::format::Format;
-use super::rows::{CENTER, Context, band_places, band_rows, convolve_rows, mix, pack_transposed, strips};
+use super::rows::{
+    CENTER, Context, band_places, band_rows, mix, neighbor_strips, pack_transposed, rows_of_band,
+};
+use super::spatial::{Spatial, Way};
 use crate::kernels::canvas::{Canvas, Layout, View};
 use crate::kernels::convolution::plane_sum;
 use crate::kernels::element::Stored;
@@ -55,17 +58,21 @@ pub(crate) fn backward<F: Format>(
     drop(through);
 
     if let Some(InputGradient { canvas, planes, adds }) = input_gradient {
-        let level = context.level;
-        let conv5 = pack_transposed::<F>(level, weights.conv5, [filters, inputs, 5], dilation, size);
-        let conv3 = pack_transposed::<F>(level, weights.conv3, [filters, inputs, 3], dilation, size);
+        let way = Way::new::<F>(filters, dilation, size);
+        let conv = |kernel: (&[f32], usize)| {
+            Spatial::<F>::transposed(context, kernel, [filters, inputs], dilation, size, way)
+        };
+        let [conv5, conv3] = [conv((weights.conv5, 5)), conv((weights.conv3, 3))];
         let views = [convolved.spatial(0..1), convolved.spatial(1..2)];
         let start = if adds { Start::Output } else { Start::Zero };
-        canvas.bands(planes, band_rows(size)).par_iter_mut().zip(band_places(layout)).for_each(
+        let rows = rows_of_band(way.strips, size);
+        canvas.bands(planes, rows).par_iter_mut().zip(band_places(layout, rows)).for_each(
             |(band, (image, rows))| {
-                for strip in strips(size, rows.len()) {
+                for strip in way.strips.of_band(rows.len()) {
                     let [wide, narrow] = &views;
-                    convolve_rows(level, wide, image, &conv5, start, rows.start, strip.clone(), band);
-                    convolve_rows(level, narrow, image, &conv3, Start::Output, rows.start, strip, band);
+                    let row = rows.start + strip.first;
+                    conv5.convolve(context, wide, image, row, strip, &mut [(start, band)]);
+                    conv3.convolve(context, narrow, image, row, strip, &mut [(Start::Output, band)]);
                 }
             },
         );
@@ -118,7 +125,7 @@ fn before_normalization<F: Format>(
     let parts: Vec<Sums> = through
         .bands(0..channels, band_rows(size))
         .par_iter_mut()
-        .zip(band_places(layout))
+        .zip(band_places(layout, band_rows(size)))
         .map(|(band, (image, rows))| {
             let pixels = rows.len() * layout.width;
             let mut activated = context.pool.take::<f32>(channels * pixels);
@@ -203,18 +210,19 @@ fn normalization<F: Format>(
             .bands(channels.clone(), band_rows(size))
             .par_iter_mut()
             .zip(bands.par_iter_mut())
-            .zip(band_places(layout))
+            .zip(band_places(layout, band_rows(size)))
             .for_each(|((through, result), (image, rows))| {
-                for strip in strips(size, rows.len()) {
-                    let pixels = strip.len() * layout.width;
-                    let image_rows = rows.start + strip.start..rows.start + strip.end;
+                for strip in neighbor_strips(size).of_band(rows.len()) {
+                    let pixels = strip.count * layout.width;
+                    let band_rows = strip.first..strip.first + strip.count;
+                    let image_rows = rows.start + band_rows.start..rows.start + band_rows.end;
                     let mut values = context.pool.take::<f32>(filters * pixels);
                     for ((channel, out), through) in
                         channels.clone().zip(values.chunks_exact_mut(pixels)).zip(through.iter())
                     {
                         let kernel = NormalizationGradientKernel::<F> {
                             x: convolved.dense_rows(image, channel, image_rows.clone()),
-                            gradient: &through[strip.start * layout.width..strip.end * layout.width],
+                            gradient: &through[band_rows.start * layout.width..band_rows.end * layout.width],
                             scale: tape.scales[channel],
                             mean: (sums[channel][0] / count) as f32,
                             mean_normalized: (sums[channel][1] / count) as f32,

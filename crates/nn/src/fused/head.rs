@@ -58,7 +58,7 @@ fn convolve<F: Format>(
     let sums: Vec<Vec<[f64; 2]>> = convolved
         .bands(0..1, band_rows(size))
         .par_iter_mut()
-        .zip(band_places(layout))
+        .zip(band_places(layout, band_rows(size)))
         .map(|(band, (image, rows))| {
             convolve_rows(context.level, &view, image, &packed, Start::Zero, rows.start, 0..rows.len(), band);
             vec![dispatch(context.level, MomentKernel { x: &*band[0], pivot: 0.0 })]
@@ -132,11 +132,13 @@ pub(crate) fn backward<F: Format>(
     let packed = pack_transposed::<F>(context.level, weights.conv, [1, filters, 1], 1, size);
     let view = stored.spatial(0..1);
     let mut input_gradient = Canvas::new(&context.pool, Layout::dense(layout.images, filters, size));
-    input_gradient.bands(0..filters, band_rows(size)).par_iter_mut().zip(band_places(layout)).for_each(
-        |(band, (image, rows))| {
+    input_gradient
+        .bands(0..filters, band_rows(size))
+        .par_iter_mut()
+        .zip(band_places(layout, band_rows(size)))
+        .for_each(|(band, (image, rows))| {
             convolve_rows(context.level, &view, image, &packed, Start::Zero, rows.start, 0..rows.len(), band);
-        },
-    );
+        });
     let conv =
         weight_gradient_of(context.level, &F::rows(input, 0..1), &F::rows(&stored, 0..1), &[CENTER], 1);
     (HeadGradients { conv, gain: gradients.gain[0], bias: gradients.bias[0] }, input_gradient)

@@ -10,6 +10,7 @@ use crate::kernels::canvas::{Layout, View};
 use crate::kernels::conv::PackedWeights;
 use crate::kernels::element::Element;
 use crate::kernels::pool::{Buffer, Pool};
+use crate::kernels::strip::Strips;
 use crate::kernels::taps::{Tap, taps};
 use crate::kernels::tile::{BandKernel, Start};
 use crate::simd::tiles::dispatch_tiles;
@@ -27,20 +28,23 @@ pub(crate) struct Context {
     pub(crate) pool: Arc<Pool>,
 }
 
-/// Rows of a strip in images of this size.
-pub(crate) fn strip_rows(size: [usize; 2]) -> usize {
-    STRIP_PIXELS.div_ceil(size[1]).min(size[0])
+/// Strips of neighboring rows in images of this size.
+pub(crate) fn neighbor_strips(size: [usize; 2]) -> Strips {
+    Strips { rows: STRIP_PIXELS.div_ceil(size[1]).min(size[0]), step: 1 }
 }
 
-/// Rows of a band in images of this size: whole strips.
+/// Rows of a band of such strips in images of this size.
+pub(crate) fn rows_of_band(strips: Strips, size: [usize; 2]) -> usize {
+    strips.band_rows(BAND_PIXELS, size[1])
+}
+
+/// Rows of a band of neighboring rows in images of this size.
 pub(crate) fn band_rows(size: [usize; 2]) -> usize {
-    let strip = strip_rows(size);
-    BAND_PIXELS.div_ceil(size[1] * strip) * strip
+    rows_of_band(neighbor_strips(size), size)
 }
 
-/// The image and the first row of each band, in the order `[image, band]`.
-pub(crate) fn band_places(layout: Layout) -> Vec<(usize, Range<usize>)> {
-    let rows = band_rows(layout.size());
+/// The image and the rows of each band of `rows` rows, in the order `[image, band]`.
+pub(crate) fn band_places(layout: Layout, rows: usize) -> Vec<(usize, Range<usize>)> {
     (0..layout.images)
         .flat_map(|image| {
             (0..layout.height)
@@ -48,12 +52,6 @@ pub(crate) fn band_places(layout: Layout) -> Vec<(usize, Range<usize>)> {
                 .map(move |first| (image, first..(first + rows).min(layout.height)))
         })
         .collect()
-}
-
-/// The strips of a band of `rows` rows, counted from its first.
-pub(crate) fn strips(size: [usize; 2], rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let strip = strip_rows(size);
-    (0..rows).step_by(strip).map(move |first| first..(first + strip).min(rows))
 }
 
 /// Weights `[O, I, K, K]` of a convolution of parts of so many channels.

@@ -7,6 +7,7 @@ use super::phases::PhasePlanes;
 use super::scratch::Scratch;
 use super::tap_gradient::tap_gradient;
 use super::window::{ConvShape, Phase};
+use super::winograd_square::Square;
 use crate::simd::Level;
 
 /// A convolution from `[images, inputs, input]` to `[images, outputs, output]`, with weights
@@ -27,6 +28,9 @@ pub(crate) struct Convolution {
 impl Convolution {
     /// The output, from an input, weights and perhaps a bias of the outputs.
     pub(crate) fn forward(&self, x: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        if let Some(square) = Square::new(self) {
+            return square.forward(x, weights, bias);
+        }
         let window = self.shape.window(self.input, self.output);
         let planes = PhasePlanes::new(x, self.images, self.inputs, self.input, std::iter::once(&window));
         let kernel = self.shape.weights();
@@ -41,6 +45,9 @@ impl Convolution {
     /// The transpose: a tensor of the input's shape from one of the output's, and perhaps a bias of the inputs.
     /// Without a bias it is the gradient with respect to the input.
     pub(crate) fn transposed(&self, y: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        if let Some(square) = Square::new(self) {
+            return square.transposed(y, weights, bias);
+        }
         let phases = self.shape.transposed_windows(self.input, self.output);
         let windows = phases.iter().map(|phase| &phase.window);
         let planes = PhasePlanes::new(y, self.images, self.outputs, self.output, windows);
@@ -80,6 +87,9 @@ impl Convolution {
 
     /// The gradient of the weights, from an input and the gradient of the output.
     pub(crate) fn weight_gradient(&self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+        if let Some(square) = Square::new(self) {
+            return square.weight_gradient(x, gradient);
+        }
         let window = self.shape.window(self.input, self.output);
         let planes = PhasePlanes::new(x, self.images, self.inputs, self.input, std::iter::once(&window));
         tap_gradient(self.level, &planes, &window, gradient, self.outputs, self.shape.weights())

@@ -50,8 +50,9 @@ fn check(case: Case, start_with: usize) {
         for (image, found) in found.chunks_exact_mut(outputs * pixels).enumerate() {
             let mut found: Vec<&mut [f32]> = found.chunks_exact_mut(pixels).collect();
             let view = input.spatial(0..parts.len());
-            for strip in strips(size, size[0]) {
-                convolve_rows(level, &view, image, &packed, start, 0, strip, &mut found);
+            for strip in neighbor_strips(size).of_band(size[0]) {
+                let rows = strip.first..strip.first + strip.count;
+                convolve_rows(level, &view, image, &packed, start, 0, rows, &mut found);
             }
         }
         found

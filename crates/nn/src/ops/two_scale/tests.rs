@@ -6,7 +6,8 @@ use super::*;
 use crate::kernels::tests::values;
 
 const FILTERS: usize = 5;
-const INPUTS: usize = 3;
+/// Enough for tiles of fewer multiplications.
+const INPUTS: usize = 5;
 
 fn parameters() -> Result<TwoScaleBlockParameters> {
     let f = FILTERS;
@@ -70,6 +71,7 @@ fn every_path_agrees_with_the_portable_one() -> Result<()> {
         ([1, 31, 65], 3),
         ([2, 40, 1], 1),
         ([1, 1, 31], 2),
+        ([1, 6, 7], usize::MAX),
     ] {
         let single = run::<Single>(&context(Level::Portable), size, dilation)?;
         let brain = run::<Brain>(&context(Level::Portable), size, dilation)?;
