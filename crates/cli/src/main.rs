@@ -11,6 +11,11 @@ use clap::{Parser, Subcommand};
 use commands::{convert, demo, evaluate, info, phantom, predict, train};
 use progress::Ui;
 
+/// Training and prediction allocate a few large blocks for every operation, which the system's allocator gives back and
+/// fetches anew each time; this one keeps them for a while.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// From an MR scan to a synthetic CT whose quality you can see in numbers.
 ///
 /// Research software, not for clinical use.

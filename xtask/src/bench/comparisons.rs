@@ -82,12 +82,12 @@ const fn three_task(
 /// Memory layouts and execution of the peer, as its scripts call them.
 pub(crate) const LAYOUTS: &[&str] = &["eager", "channels-last", "compile"];
 
-/// Our allocator: glibc's as it comes.
-pub(crate) const DEFAULT_MALLOC: Malloc = Malloc { name: "glibc default", environment: &[] };
+/// Our allocator, in the examples as in the binary.
+pub(crate) const OUR_MALLOC: Malloc = Malloc { name: "mimalloc", environment: &[] };
 
 /// The peer's: as it comes, and so that large blocks are kept instead of given back to the system.
 pub(crate) const MALLOCS: &[Malloc] = &[
-    DEFAULT_MALLOC,
+    Malloc { name: "glibc default", environment: &[] },
     Malloc {
         name: "glibc, mmap and trim thresholds 4 GiB",
         environment: &[("MALLOC_MMAP_THRESHOLD_", "4294967296"), ("MALLOC_TRIM_THRESHOLD_", "4294967296")],

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use super::Arguments;
-use super::comparisons::{COMPARISONS, Comparison, DEFAULT_MALLOC, Instructions, LAYOUTS, Work};
+use super::comparisons::{COMPARISONS, Comparison, Instructions, LAYOUTS, MALLOCS, Work};
 use super::peer::{our_row, torch_row};
 use super::report::Row;
 
@@ -22,10 +22,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for comparison in COMPARISONS.iter().filter(|comparison| is_training(comparison)) {
         let comparison = Comparison { work: WORK, ..*comparison };
         let ours = our_row(&comparison, arguments)?;
-        let torch = arguments
-            .peer
-            .map(|_| torch_row(&comparison, LAYOUTS[0], DEFAULT_MALLOC, arguments))
-            .transpose()?;
+        let torch =
+            arguments.peer.map(|_| torch_row(&comparison, LAYOUTS[0], MALLOCS[0], arguments)).transpose()?;
         for (side, row) in [("ours", Some(&ours)), ("PyTorch", torch.as_ref())] {
             let Some(row) = row else { continue };
             match resident_mib(row)? {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::Arguments;
-use super::comparisons::{COMPARISONS, Comparison, DEFAULT_MALLOC, LAYOUTS, MALLOCS, Malloc};
+use super::comparisons::{COMPARISONS, Comparison, LAYOUTS, MALLOCS, Malloc, OUR_MALLOC};
 use super::measurement::{Measurement, our_example};
 use super::report::{Outcome, Row, document};
 use crate::generated;
@@ -71,7 +71,7 @@ pub(crate) fn our_row(comparison: &Comparison, arguments: &Arguments) -> Result<
             .args(comparison.work.arguments())
             .args(comparison.instructions.our_arguments())
     };
-    measured(program, "direct", DEFAULT_MALLOC)
+    measured(program, "direct", OUR_MALLOC)
 }
 
 /// PyTorch in one of its ways.

@@ -8,6 +8,10 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor, Var};
 use rayon::prelude::*;
 use synthct_nn::{CpuPath, ParameterStore, Precision};
 
+/// The allocator of the `sct` binary, so that what is timed is what its users get.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// What to time.

@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::correlate::{PanelWeights, correlate};
-use super::phases::PhasePlanes;
-use super::scratch::Scratch;
+use super::correlate::{Correlation, PanelWeights};
+use super::panel::Source;
+use super::phases::Phases;
 use super::tap_gradient::tap_gradient;
-use super::window::{ConvShape, Phase};
+use super::window::ConvShape;
 use super::winograd_square::Square;
 use crate::simd::Level;
 
@@ -31,14 +31,23 @@ impl Convolution {
         if let Some(square) = Square::new(self) {
             return square.forward(x, weights, bias);
         }
-        let window = self.shape.window(self.input, self.output);
-        let planes = PhasePlanes::new(x, self.images, self.inputs, self.input, std::iter::once(&window));
+        let parts = [self.shape.window(self.input, self.output)];
+        let phases = Phases::new(self.input, self.output, self.shape.stride, &parts);
         let kernel = self.shape.weights();
-        let packed = PanelWeights::new(self.level, self.outputs, self.inputs, &window.taps, |o, i, tap| {
-            weights[(o * self.inputs + i) * kernel + tap]
-        });
+        let (channels, strides) = ([self.outputs, self.inputs], [self.inputs * kernel, kernel]);
+        let weights = PanelWeights::new(self.level, &parts, channels, weights, strides);
         let mut out = vec![0.0; self.images * self.outputs * self.output.iter().product::<usize>()];
-        correlate(self.level, &planes, &window, &packed, bias, &mut out);
+        Correlation {
+            level: self.level,
+            input: Source { phases: &phases, values: x, channels: self.inputs },
+            images: self.images,
+            parts: &parts,
+            weights: &weights,
+            bias,
+            step: [1; 3],
+            size: self.output,
+        }
+        .run(&mut out);
         out
     }
 
@@ -48,40 +57,24 @@ impl Convolution {
         if let Some(square) = Square::new(self) {
             return square.transposed(y, weights, bias);
         }
-        let phases = self.shape.transposed_windows(self.input, self.output);
-        let windows = phases.iter().map(|phase| &phase.window);
-        let planes = PhasePlanes::new(y, self.images, self.outputs, self.output, windows);
+        let parts = self.shape.transposed_windows(self.input, self.output);
+        let grid = std::array::from_fn(|axis| self.input[axis].div_ceil(self.shape.stride[axis]));
+        let phases = Phases::new(self.output, grid, [1; 3], &parts);
         let kernel = self.shape.weights();
-        let plane = self.input.iter().product::<usize>();
-        let mut result = vec![0.0; self.images * self.inputs * plane];
-        for Phase { first, window } in &phases {
-            let packed =
-                PanelWeights::new(self.level, self.inputs, self.outputs, &window.taps, |i, o, tap| {
-                    weights[(o * self.inputs + i) * kernel + tap]
-                });
-            if self.shape.stride == [1; 3] {
-                correlate(self.level, &planes, window, &packed, bias, &mut result);
-                continue;
-            }
-            let positions: usize = window.output.iter().product();
-            let mut part = Scratch::new(self.images * self.inputs * positions);
-            correlate(self.level, &planes, window, &packed, bias, &mut part);
-            result.par_chunks_exact_mut(plane).zip(part.par_chunks_exact(positions)).for_each(
-                |(plane, part)| {
-                    let [_, height, width] = self.input;
-                    for (idx, row) in part.chunks_exact(window.output[2]).enumerate() {
-                        let z = first[0] + idx / window.output[1] * self.shape.stride[0];
-                        let y = first[1] + idx % window.output[1] * self.shape.stride[1];
-                        let target = &mut plane[(z * height + y) * width..][..width];
-                        for (target, value) in
-                            target[first[2]..].iter_mut().step_by(self.shape.stride[2]).zip(row)
-                        {
-                            *target = *value;
-                        }
-                    }
-                },
-            );
+        let (channels, strides) = ([self.inputs, self.outputs], [kernel, self.inputs * kernel]);
+        let weights = PanelWeights::new(self.level, &parts, channels, weights, strides);
+        let mut result = vec![0.0; self.images * self.inputs * self.input.iter().product::<usize>()];
+        Correlation {
+            level: self.level,
+            input: Source { phases: &phases, values: y, channels: self.outputs },
+            images: self.images,
+            parts: &parts,
+            weights: &weights,
+            bias,
+            step: self.shape.stride,
+            size: self.input,
         }
+        .run(&mut result);
         result
     }
 
@@ -91,8 +84,9 @@ impl Convolution {
             return square.weight_gradient(x, gradient);
         }
         let window = self.shape.window(self.input, self.output);
-        let planes = PhasePlanes::new(x, self.images, self.inputs, self.input, std::iter::once(&window));
-        tap_gradient(self.level, &planes, &window, gradient, self.outputs, self.shape.weights())
+        let phases = Phases::new(self.input, self.output, self.shape.stride, std::slice::from_ref(&window));
+        let input = Source { phases: &phases, values: x, channels: self.inputs };
+        tap_gradient(self.level, input, &window.taps, gradient, self.outputs, self.shape.weights())
     }
 }
 

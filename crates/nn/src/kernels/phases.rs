@@ -1,164 +1,161 @@
-//! Tensors laid out so that a strided, padded convolution reads whole runs of neighbors without a test.
+//! Where a strided, padded convolution finds what neighboring outputs read, split so that it lies side by side.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use super::scratch::Scratch;
-use super::window::{Window, WindowTap};
-use crate::simd::MAX_LANES;
+use super::window::{Part, WindowTap};
 
-/// A tensor `[N, C, D, H, W]` split by the phase of each position in the stride, with zeros around.
+/// How a tensor of `[images, channels, depth, height, width]` is read by the positions of a grid.
 ///
-/// For stride s position k of phase r is input position k·s + r. All taps of neighboring outputs thus read
-/// neighbors, whatever the stride. A plane `[phase, depth, row, column]` belongs to each image and channel.
-pub(crate) struct PhasePlanes {
-    values: Scratch,
-    pub(crate) images: usize,
-    pub(crate) channels: usize,
+/// For stride s position k of phase r is input position k·s + r. All taps of neighboring grid positions thus read
+/// neighbors of one phase, whatever the stride.
+pub(crate) struct Phases {
+    /// Depth, height and width of the tensor.
+    size: [usize; 3],
     stride: [usize; 3],
-    /// The lowest position stored of every phase.
-    first: [isize; 3],
-    /// The number of positions stored of every phase.
+    /// Positions along each axis that read.
+    pub(crate) grid: [usize; 3],
+    /// The lowest position of any phase that grid position 0 reads.
+    low: [isize; 3],
+    /// Positions from the lowest to the highest that one grid position reads.
+    reach: [usize; 3],
+    /// For each phase `[depth, row, column]`: whether some tap reads it.
+    is_read: Vec<bool>,
+    /// For each phase along a row: the stored columns that lie inside the tensor, and the first's place there.
+    columns: Vec<(Range<usize>, usize)>,
+}
+
+/// What some rows of one slice of the grid read of a channel, stored as `[phase, depth, row, column]` with zeros
+/// around the tensor.
+pub(crate) struct Region {
+    /// Stored positions of each phase.
     extent: [usize; 3],
-    plane_len: usize,
+    first_row: usize,
+    rows: Vec<RowCopy>,
 }
 
-/// Neighboring output positions: where what they read begins in a plane, and where they go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) source: usize,
-    pub(crate) target: usize,
-    pub(crate) len: usize,
+/// A stored row, where it lies inside the tensor.
+struct RowCopy {
+    target: usize,
+    len: usize,
+    source: usize,
 }
 
-impl PhasePlanes {
-    /// Lays `values` `[images, channels, size]` out for some windows of equal stride.
-    pub(crate) fn new<'a>(
-        values: &[f32],
-        images: usize,
-        channels: usize,
-        size: [usize; 3],
-        windows: impl Iterator<Item = &'a Window>,
-    ) -> Self {
-        let mut stride = [1; 3];
-        let [mut first, mut end] = [[isize::MAX; 3], [isize::MIN; 3]];
-        for window in windows {
-            stride = window.stride;
-            for tap in &window.taps {
-                for axis in 0..3 {
-                    let position = tap.offset[axis].div_euclid(stride[axis] as isize);
-                    first[axis] = first[axis].min(position);
-                    end[axis] = end[axis].max(position + window.output[axis] as isize);
-                }
+impl Phases {
+    /// For a tensor of `size` that all `windows` read with one stride.
+    pub(crate) fn new(size: [usize; 3], grid: [usize; 3], stride: [usize; 3], windows: &[Part]) -> Self {
+        let [mut low, mut high] = [[isize::MAX; 3], [isize::MIN; 3]];
+        let mut is_read = vec![false; stride.iter().product()];
+        for tap in windows.iter().flat_map(|window| &window.taps) {
+            for axis in 0..3 {
+                let position = tap.offset[axis].div_euclid(stride[axis] as isize);
+                low[axis] = low[axis].min(position);
+                high[axis] = high[axis].max(position);
             }
+            is_read[phase(stride, tap)] = true;
         }
-        let extent: [usize; 3] =
-            std::array::from_fn(|axis| end[axis].saturating_sub(first[axis]).max(0) as usize);
-        let plane_len = stride.iter().product::<usize>() * extent.iter().product::<usize>();
-        // Runs are read by whole vectors, the last of which may reach past them.
-        let mut planes = Self {
-            values: Scratch::new(images * channels * plane_len + MAX_LANES),
-            images,
-            channels,
-            stride,
-            first,
-            extent,
-            plane_len,
-        };
-        if plane_len > 0 {
-            planes.fill(values, size);
+        if low > high {
+            [low, high] = [[0; 3]; 2];
         }
-        planes
-    }
-
-    fn fill(&mut self, values: &[f32], size: [usize; 3]) {
-        let Self { stride, first, extent, plane_len, .. } = *self;
-        let len = self.images * self.channels * plane_len;
-        self.values[len..].fill(0.0);
-        // The input position of a stored one, if it lies inside.
-        let inside = move |axis: usize, phase: usize, idx: usize| {
-            let position = (first[axis] + idx as isize) * stride[axis] as isize + phase as isize;
-            usize::try_from(position).ok().filter(|position| *position < size[axis])
-        };
-        // For each phase along a row: the stored columns inside the input, and the first's place there.
-        let columns: Vec<(std::ops::Range<usize>, usize)> = (0..stride[2])
+        let reach = std::array::from_fn(|axis| (high[axis] - low[axis]) as usize);
+        let mut phases = Self { size, stride, grid, low, reach, is_read, columns: Vec::new() };
+        phases.columns = (0..stride[2])
             .map(|phase| {
-                let range = (0..extent[2]).filter(|idx| inside(2, phase, *idx).is_some());
+                let inside = |idx: usize| phases.inside(2, phase, low[2] + idx as isize);
+                let range = (0..grid[2] + reach[2]).filter(|idx| inside(*idx).is_some());
                 let range = range.clone().next().map_or(0..0, |start| start..start + range.count());
-                let place = inside(2, phase, range.start).unwrap_or(0);
+                let place = inside(range.start).unwrap_or(0);
                 (range, place)
             })
             .collect();
-        self.values[..len]
-            .par_chunks_exact_mut(plane_len)
-            .zip(values.par_chunks_exact(size.iter().product()))
-            .for_each(|(padded, plane)| {
-                for (idx, row) in padded.chunks_exact_mut(extent[2]).enumerate() {
-                    let (y, idx) = (idx % extent[1], idx / extent[1]);
-                    let (z, phase) = (idx % extent[0], idx / extent[0]);
-                    let (phase_x, phase) = (phase % stride[2], phase / stride[2]);
-                    let (phase_y, phase_z) = (phase % stride[1], phase / stride[1]);
-                    let (Some(z), Some(y)) = (inside(0, phase_z, z), inside(1, phase_y, y)) else {
-                        row.fill(0.0);
-                        continue;
-                    };
-                    let (range, place) = &columns[phase_x];
-                    let source = &plane[(z * size[1] + y) * size[2]..][..size[2]][*place..];
-                    row[..range.start].fill(0.0);
-                    row[range.end..].fill(0.0);
-                    let row = &mut row[range.clone()];
-                    match stride[2] {
-                        1 => row.copy_from_slice(&source[..row.len()]),
-                        2 => every::<2>(row, source),
-                        step => {
-                            for (value, source) in row.iter_mut().zip(source.iter().step_by(step)) {
-                                *value = *source;
-                            }
-                        }
+        phases
+    }
+
+    /// The input position of a phase's position, if it lies inside.
+    fn inside(&self, axis: usize, phase: usize, position: isize) -> Option<usize> {
+        let position = position * self.stride[axis] as isize + phase as isize;
+        usize::try_from(position).ok().filter(|position| *position < self.size[axis])
+    }
+
+    /// What `rows` of slice `z` of the grid read.
+    pub(crate) fn region(&self, z: usize, rows: Range<usize>) -> Region {
+        let Self { size, stride, low, reach, .. } = *self;
+        let extent = [1 + reach[0], rows.len() + reach[1], self.grid[2] + reach[2]];
+        let mut copies = Vec::new();
+        for (phase, _) in self.is_read.iter().enumerate().filter(|(_, is_read)| **is_read) {
+            let (phase_x, phase_yz) = (phase % stride[2], phase / stride[2]);
+            let (phase_y, phase_z) = (phase_yz % stride[1], phase_yz / stride[1]);
+            let (range, place) = &self.columns[phase_x];
+            for idx in (0..extent[0] * extent[1]).take_while(|_| !range.is_empty()) {
+                let [z, y] = [z + idx / extent[1], rows.start + idx % extent[1]];
+                let z = self.inside(0, phase_z, low[0] + z as isize);
+                let y = self.inside(1, phase_y, low[1] + y as isize);
+                if let (Some(z), Some(y)) = (z, y) {
+                    copies.push(RowCopy {
+                        target: (phase * extent[0] * extent[1] + idx) * extent[2] + range.start,
+                        len: range.len(),
+                        source: (z * size[1] + y) * size[2] + place,
+                    });
+                }
+            }
+        }
+        Region { extent, first_row: rows.start, rows: copies }
+    }
+
+    /// Copies what a region stores of a channel's `plane`; the zeros around it must be there.
+    #[inline(always)]
+    pub(crate) fn fill(&self, region: &Region, plane: &[f32], stored: &mut [f32]) {
+        for row in &region.rows {
+            let target = &mut stored[row.target..row.target + row.len];
+            let source = &plane[row.source..];
+            match self.stride[2] {
+                1 => target.copy_from_slice(&source[..row.len]),
+                2 => every::<2>(target, source),
+                step => {
+                    for (value, source) in target.iter_mut().zip(source.iter().step_by(step)) {
+                        *value = *source;
                     }
                 }
-            });
+            }
+        }
     }
 
-    /// From the start of a plane to what a tap reads for output position 0; never outside for a window that the
-    /// planes were made for.
-    pub(crate) fn offset(&self, tap: &WindowTap) -> usize {
-        let mut phase = 0;
-        let mut offset = 0;
+    /// From the start of a region to what a tap reads for the first position of the region's first row.
+    pub(crate) fn offset(&self, region: &Region, tap: &WindowTap) -> usize {
+        let mut offset = phase(self.stride, tap);
         for axis in 0..3 {
-            let stride = self.stride[axis] as isize;
-            phase = phase * self.stride[axis] + tap.offset[axis].rem_euclid(stride) as usize;
-            let position = (tap.offset[axis].div_euclid(stride) - self.first[axis]) as usize;
-            offset = offset * self.extent[axis] + position;
+            let position = tap.offset[axis].div_euclid(self.stride[axis] as isize);
+            offset = offset * region.extent[axis] + (position - self.low[axis]) as usize;
         }
-        phase * self.extent.iter().product::<usize>() + offset
+        offset
     }
 
-    /// Adds the runs of output positions `from..from + len`, counted row by row; their sources are relative to a tap.
-    pub(crate) fn runs(&self, output: [usize; 3], from: usize, len: usize, runs: &mut Vec<Run>) {
-        let mut target = 0;
-        while target < len {
-            let position = from + target;
-            let (x, row) = (position % output[2], position / output[2]);
-            let (y, z) = (row % output[1], row / output[1]);
-            let count = (output[2] - x).min(len - target);
-            let source = (z * self.extent[1] + y) * self.extent[2] + x;
-            runs.push(Run { source, target, len: count });
-            target += count;
-        }
-    }
-
-    /// The planes of an image from `channel`, and what follows them.
-    pub(crate) fn planes(&self, image: usize, channel: usize) -> &[f32] {
-        &self.values[(image * self.channels + channel) * self.plane_len..]
-    }
-
-    /// Values from one plane to the next.
+    /// Values in a plane of the tensor.
     pub(crate) fn plane_len(&self) -> usize {
-        self.plane_len
+        self.size.iter().product()
+    }
+
+    /// Values that a region stores of a channel.
+    pub(crate) fn stored(&self, region: &Region) -> usize {
+        self.is_read.len() * region.extent.iter().product::<usize>()
     }
 }
 
+impl Region {
+    /// From what a tap reads for the first position of the region's first row to what it reads at a place of the grid.
+    pub(crate) fn place(&self, row: usize, column: usize) -> usize {
+        (row - self.first_row) * self.extent[2] + column
+    }
+}
+
+/// The phase `[depth, row, column]` that a tap reads.
+fn phase(stride: [usize; 3], tap: &WindowTap) -> usize {
+    (0..3).fold(0, |phase, axis| {
+        phase * stride[axis] + tap.offset[axis].rem_euclid(stride[axis] as isize) as usize
+    })
+}
+
 /// Copies every `STEP`-th value; written so that the compiler makes vectors of it.
+#[inline(always)]
 fn every<const STEP: usize>(row: &mut [f32], source: &[f32]) {
     let whole = row.len().min(source.len() / STEP);
     let (start, rest) = row.split_at_mut(whole);
@@ -167,56 +164,5 @@ fn every<const STEP: usize>(row: &mut [f32], source: &[f32]) {
     }
     if let [value] = rest {
         *value = source[whole * STEP];
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::window::ConvShape;
-
-    /// Every tap of every output position finds the value that the definition names, or zero outside.
-    #[test]
-    fn taps_read_what_the_definition_says() {
-        for (kernel, stride, padding, dilation) in [
-            ([1, 4, 4], [1, 2, 2], [0, 1, 1], [1, 1, 1]),
-            ([3, 3, 2], [2, 1, 3], [1, 2, 0], [1, 2, 1]),
-            ([1, 3, 5], [1, 1, 1], [0, 1, 2], [1, 1, 1]),
-            ([2, 1, 3], [3, 4, 2], [2, 0, 3], [1, 1, 4]),
-        ] {
-            let conv = ConvShape { kernel, stride, padding, dilation };
-            let size = [4, 7, 9];
-            let output = conv.output(size).expect("the kernel fits");
-            let window = conv.window(size, output);
-            let values: Vec<f32> = (1..=2 * 3 * 4 * 7 * 9).map(|v| v as f32).collect();
-            drop(PhasePlanes::new(&vec![f32::NAN; values.len()], 2, 3, size, [&window].into_iter()));
-            let planes = PhasePlanes::new(&values, 2, 3, size, [&window].into_iter());
-            let mut runs = Vec::new();
-            for (from, len) in [(0, output.iter().product()), (1, 3)] {
-                runs.clear();
-                planes.runs(output, from, len, &mut runs);
-                for tap in &window.taps {
-                    for run in &runs {
-                        for idx in 0..run.len {
-                            let out = from + run.target + idx;
-                            let place =
-                                [out / (output[1] * output[2]), out / output[2] % output[1], out % output[2]];
-                            let read: [isize; 3] = std::array::from_fn(|axis| {
-                                (place[axis] * stride[axis]) as isize + tap.offset[axis]
-                            });
-                            let inside = (0..3).all(|axis| (0..size[axis] as isize).contains(&read[axis]));
-                            let plane = size.iter().product::<usize>();
-                            let at = (read[0] * 7 + read[1]) * 9 + read[2];
-                            let expected = if inside { values[4 * plane + at as usize] } else { 0.0 };
-                            let found = planes.planes(1, 1)[planes.offset(tap) + run.source + idx];
-                            assert!(
-                                (found - expected).abs() < 1e-6,
-                                "{conv:?} {tap:?} {out}: {found} {expected}"
-                            );
-                        }
-                    }
-                }
-            }
-        }
     }
 }

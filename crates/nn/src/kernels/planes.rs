@@ -3,11 +3,8 @@
 use rayon::prelude::*;
 
 use super::canvas::{Layout, View};
-use super::scratch::Scratch;
+use super::scratch::{LINE, Scratch};
 use crate::simd::MAX_LANES;
-
-/// Bytes of a cache line: rows begin on one, so that no vector of a row crosses two.
-const LINE: usize = 64;
 
 /// Planes `[image, channel, row, column]` with zeros between the rows.
 ///
@@ -31,8 +28,8 @@ pub(crate) struct PaddedPlanes<'a> {
 enum Storage<'a> {
     /// The rows fit as they are.
     Borrowed(&'a [f32]),
-    /// A padded copy, which begins at `start` to lie on a cache line.
-    Copied { values: Scratch, start: usize },
+    /// A padded copy.
+    Copied(Scratch),
 }
 
 impl<'a> PaddedPlanes<'a> {
@@ -47,12 +44,9 @@ impl<'a> PaddedPlanes<'a> {
         } else {
             let plane_len = spread(margin + height * stride);
             let count = images * channels * plane_len;
-            let mut padded = Scratch::new(count + LINE / size_of::<f32>());
-            let start = padded.as_ptr().align_offset(LINE).min(LINE / size_of::<f32>());
-            padded[start..start + count]
-                .par_chunks_exact_mut(plane_len)
-                .zip(values.par_chunks(height * width))
-                .for_each(|(padded, plane)| {
+            let mut padded = Scratch::new(count);
+            padded.par_chunks_exact_mut(plane_len).zip(values.par_chunks(height * width)).for_each(
+                |(padded, plane)| {
                     let (before, rest) = padded.split_at_mut(margin);
                     let (rows, after) = rest.split_at_mut(height * stride);
                     before.fill(0.0);
@@ -61,8 +55,9 @@ impl<'a> PaddedPlanes<'a> {
                         padded[..width].copy_from_slice(row);
                         padded[width..].fill(0.0);
                     }
-                });
-            (Storage::Copied { values: padded, start }, plane_len)
+                },
+            );
+            (Storage::Copied(padded), plane_len)
         };
         Self { storage, images, channels, height, width, margin, stride, plane_len }
     }
@@ -70,8 +65,8 @@ impl<'a> PaddedPlanes<'a> {
     /// All values, plane by plane.
     pub(crate) fn values(&self) -> &[f32] {
         let values = match &self.storage {
-            Storage::Borrowed(values) => values,
-            Storage::Copied { values, start } => &values[*start..],
+            Storage::Borrowed(values) => *values,
+            Storage::Copied(values) => values,
         };
         &values[..self.images * self.channels * self.plane_len]
     }
@@ -133,6 +128,6 @@ mod tests {
     fn rows_of_whole_vectors_are_not_copied() {
         let values = vec![1.0; 64];
         assert!(matches!(PaddedPlanes::new(&values, [1, 2, 2, 16], 0).storage, Storage::Borrowed(_)));
-        assert!(matches!(PaddedPlanes::new(&values, [1, 2, 2, 16], 1).storage, Storage::Copied { .. }));
+        assert!(matches!(PaddedPlanes::new(&values, [1, 2, 2, 16], 1).storage, Storage::Copied(_)));
     }
 }

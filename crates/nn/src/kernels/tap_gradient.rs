@@ -9,12 +9,11 @@
 use rayon::prelude::*;
 
 use super::conv::even_ranges;
-use super::correlate::{gather, tile_channels};
-use super::phases::{PhasePlanes, Run};
+use super::panel::{GridRows, Reads, Source};
+use super::product::{multiply, tile_rows};
 use super::scratch::Scratch;
-use super::window::Window;
+use super::window::WindowTap;
 use crate::simd::{Kernel, Level, Simd, dispatch};
-
 /// Positions of a panel: a tile's part of the gradient then fills two thirds of the first cache.
 const PANEL_POSITIONS: usize = 256;
 /// From one row of a panel to the next: room for a vector past the end.
@@ -26,66 +25,87 @@ const TASKS: usize = 16;
 /// Output channels that are transposed together.
 const TRANSPOSED: usize = 16;
 
-/// The gradient `[outputs, C, kernel]` of the weights, where `kernel` weights belong to a pair of channels;
-/// `gradient` is that of the output, `[N, outputs, positions of the window]`.
+/// The gradient `[outputs, C, kernel]` of the weights, where `kernel` weights belong to a pair of channels, of which
+/// `taps` are used; `gradient` is that of the output, `[images, outputs, positions of the grid]`.
 pub(crate) fn tap_gradient(
     level: Level,
-    input: &PhasePlanes,
-    window: &Window,
+    input: Source,
+    taps: &[WindowTap],
     gradient: &[f32],
     outputs: usize,
     kernel: usize,
 ) -> Vec<f32> {
-    let positions: usize = window.output.iter().product();
     let mut result = vec![0.0f32; outputs * input.channels * kernel];
-    let rows = input.channels * window.taps.len();
+    let rows = input.channels * taps.len();
     if rows == 0 {
         return result;
     }
-    let columns = Columns::new(level, gradient, outputs, positions);
+    let [depth, height, width] = input.phases.grid;
+    let columns = Columns::new(level, gradient, outputs, depth * height * width);
     let padded = columns.tiles * columns.width;
-    let panels = (input.images * positions).div_ceil(PANEL_POSITIONS);
-    let tile_rows = tile_channels(level);
+    let panels: Vec<Panel> = (0..columns.count.div_ceil(PANEL_POSITIONS))
+        .into_par_iter()
+        .map(|idx| {
+            let grid = GridRows { slices: 0..columns.count / (height * width), rows: 0..height };
+            let first = idx * PANEL_POSITIONS;
+            let positions = first..(first + PANEL_POSITIONS).min(columns.count);
+            let pieces = grid.pieces(width, positions.clone());
+            let reads = Reads::new(input.phases, &pieces, level.lanes(), [PANEL_POSITIONS, PITCH]);
+            Panel { positions, offsets: reads.offsets(input.phases, taps), reads }
+        })
+        .collect();
+    let tile_rows = tile_rows(level);
     let part_rows = rows.div_ceil(tile_rows).div_ceil(TASKS) * tile_rows;
     let parts = rows.div_ceil(part_rows);
-    let segments = panels.div_ceil(SEGMENT_PANELS).max(TASKS.div_ceil(parts)).min(panels);
+    let segments = panels.len().div_ceil(SEGMENT_PANELS).max(TASKS.div_ceil(parts)).min(panels.len());
 
-    let offsets: Vec<usize> = window.taps.iter().map(|tap| input.offset(tap)).collect();
     let mut sums = Scratch::new(segments * rows * padded);
     let tasks: Vec<_> = sums
         .chunks_mut(rows * padded)
-        .zip(even_ranges(panels, segments))
-        .flat_map(|(sums, panels)| {
+        .zip(even_ranges(panels.len(), segments))
+        .flat_map(|(sums, segment)| {
+            let panels = &panels[segment];
             sums.chunks_mut(part_rows * padded)
                 .enumerate()
-                .map(move |(part, sums)| (panels.clone(), part * part_rows, sums))
+                .map(move |(part, sums)| (panels, part * part_rows, sums))
         })
         .collect();
     tasks.into_par_iter().for_each(|(panels, first_row, sums)| {
         sums.fill(0.0);
-        let kernel =
-            PartKernel { input, window, offsets: &offsets, columns: &columns, panels, first_row, sums };
-        dispatch(level, kernel);
+        dispatch(level, PartKernel { input, columns: &columns, panels, first_row, sums });
     });
 
     let own = input.channels * kernel;
     result.par_chunks_mut(TRANSPOSED * own).enumerate().for_each(|(block, result)| {
-        for row in 0..rows {
-            let (channel, tap) = (row / window.taps.len(), row % window.taps.len());
-            let place = channel * kernel + window.taps[tap].index;
-            let mut totals = [0.0f64; TRANSPOSED];
-            for segment in sums.chunks_exact(rows * padded) {
-                let segment = &segment[row * padded + block * TRANSPOSED..];
-                for (total, sum) in totals.iter_mut().zip(segment) {
-                    *total += f64::from(*sum);
+        let mut of_channel = vec![[0.0f32; TRANSPOSED]; taps.len()];
+        for channel in 0..input.channels {
+            for (tap, totals) in of_channel.iter_mut().enumerate() {
+                let row = channel * taps.len() + tap;
+                let mut sum = [0.0f64; TRANSPOSED];
+                for segment in sums.chunks_exact(rows * padded) {
+                    let segment = &segment[row * padded + block * TRANSPOSED..];
+                    for (sum, value) in sum.iter_mut().zip(segment) {
+                        *sum += f64::from(*value);
+                    }
                 }
+                *totals = sum.map(|sum| sum as f32);
             }
-            for (result, total) in result.chunks_exact_mut(own).zip(totals) {
-                result[place] = total as f32;
+            for (output, result) in result.chunks_exact_mut(own).enumerate() {
+                let result = &mut result[channel * kernel..(channel + 1) * kernel];
+                for (tap, totals) in taps.iter().zip(&of_channel) {
+                    result[tap.index] = totals[output];
+                }
             }
         }
     });
     result
+}
+
+/// Positions of all images, counted in one line.
+struct Panel {
+    positions: std::ops::Range<usize>,
+    reads: Reads,
+    offsets: Vec<usize>,
 }
 
 /// The output's gradient, `[tile, position of all images, channel of the tile]`.
@@ -97,8 +117,6 @@ struct Columns {
     tiles: usize,
     /// Positions of all images.
     count: usize,
-    /// Positions of an image.
-    positions: usize,
 }
 
 impl Columns {
@@ -124,7 +142,7 @@ impl Columns {
                 }
             }
         });
-        Self { values, outputs, width, tiles, count, positions }
+        Self { values, outputs, width, tiles, count }
     }
 
     /// The tile's columns from a position on.
@@ -135,12 +153,9 @@ impl Columns {
 
 /// Some rows of `[channel, tap]` over some panels.
 struct PartKernel<'a> {
-    input: &'a PhasePlanes,
-    window: &'a Window,
-    /// Where each tap's reads begin in a plane.
-    offsets: &'a [usize],
+    input: Source<'a>,
     columns: &'a Columns,
-    panels: std::ops::Range<usize>,
+    panels: &'a [Panel],
     first_row: usize,
     /// `[row, output channel of all tiles]`.
     sums: &'a mut [f32],
@@ -151,87 +166,25 @@ impl Kernel for PartKernel<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Columns { outputs, width, tiles, count, positions, .. } = *self.columns;
+        let Columns { outputs, width, tiles, .. } = *self.columns;
         let padded = tiles * width;
         let rows = self.sums.len() / padded;
         let tile_rows = if S::REGISTERS >= 32 { 12 } else { 6 };
-        let mut panel = vec![0.0f32; rows * PITCH];
-        let mut runs: Vec<Run> = Vec::new();
-        for idx in self.panels.clone() {
-            let first = idx * PANEL_POSITIONS;
-            let len = PANEL_POSITIONS.min(count - first);
-            let mut at = 0;
-            while at < len {
-                let (image, position) = ((first + at) / positions, (first + at) % positions);
-                let part = (positions - position).min(len - at);
-                runs.clear();
-                self.input.runs(self.window.output, position, part, &mut runs);
-                for run in &mut runs {
-                    run.target += at;
-                }
-                let rows = self.first_row..self.first_row + rows;
-                gather(simd, self.input, image, self.offsets, rows, &runs, PITCH, &mut panel);
-                at += part;
-            }
+        let mut reads = Scratch::new(rows * PITCH);
+        for Panel { positions, reads: places, offsets } in self.panels {
+            let mut stored = Scratch::new(places.stored());
+            stored.fill(0.0);
+            let own = self.first_row..self.first_row + rows;
+            places.gather(simd, self.input, offsets, own, PITCH, &mut stored, &mut reads);
             for tile in 0..tiles {
-                let columns = &self.columns.tile(tile, first)[..len * width];
+                let columns = &self.columns.tile(tile, positions.start)[..positions.len() * width];
                 let vectors = if outputs - tile * width > S::LANES { 2 } else { 1 };
-                let mut row = 0;
-                while row < rows {
-                    let size = tile_rows.min(rows - row);
-                    let reads = &panel[row * PITCH..(row + size - 1) * PITCH + len];
+                for row in (0..rows).step_by(tile_rows) {
                     let sums = &mut self.sums[row * padded + tile * width..];
-                    macro_rules! for_rows {
-                        ($($size:literal)*) => {
-                            match (size, vectors) {
-                                $(($size, 1) => accumulate::<S, $size, 1>(simd, columns, reads, sums, padded),
-                                ($size, _) => accumulate::<S, $size, 2>(simd, columns, reads, sums, padded),)*
-                                _ => unreachable!("a tile has at most 12 rows, this one {size}"),
-                            }
-                        };
-                    }
-                    if S::REGISTERS >= 32 {
-                        for_rows!(1 2 3 4 5 6 7 8 9 10 11 12);
-                    } else {
-                        for_rows!(1 2 3 4 5 6);
-                    }
-                    row += size;
+                    let size = tile_rows.min(rows - row);
+                    multiply::<S, PITCH>(simd, size, vectors, columns, &reads[row * PITCH..], sums, padded);
                 }
             }
-        }
-    }
-}
-
-/// Adds a panel's products to a tile of sums.
-#[inline(always)]
-fn accumulate<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    simd: S,
-    columns: &[f32],
-    reads: &[f32],
-    totals: &mut [f32],
-    pitch: usize,
-) {
-    let mut sums = [[simd.zero(); VECTORS]; ROWS];
-    // A window of the rows shows one position of each, at places known to the compiler.
-    let positions = reads.windows((ROWS - 1) * PITCH + 1);
-    for (column, reads) in columns.chunks_exact(2 * S::LANES).zip(positions) {
-        let mut gradients = [simd.zero(); VECTORS];
-        for vector in 0..VECTORS {
-            gradients[vector] = simd.load(column, vector * S::LANES);
-        }
-        for row in 0..ROWS {
-            let read = simd.splat(reads[row * PITCH]);
-            for vector in 0..VECTORS {
-                sums[row][vector] = simd.mul_add(gradients[vector], read, sums[row][vector]);
-            }
-        }
-    }
-    let one = simd.splat(1.0);
-    for row in 0..ROWS {
-        for vector in 0..VECTORS {
-            let at = row * pitch + vector * S::LANES;
-            let total = simd.load(totals, at);
-            simd.store(simd.mul_add(sums[row][vector], one, total), totals, at);
         }
     }
 }

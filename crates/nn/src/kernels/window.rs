@@ -24,20 +24,13 @@ pub(crate) struct WindowTap {
     pub(crate) offset: [isize; 3],
 }
 
-/// Output position y reads input positions y · `stride` + offset, for each tap's offset.
+/// One of the windows that are computed side by side.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) stride: [usize; 3],
-    /// Output positions along each axis.
-    pub(crate) output: [usize; 3],
-    /// Those that touch the input; the others would only ever read zeros.
-    pub(crate) taps: Vec<WindowTap>,
-}
-
-/// Every `step`-th position of the input from `first`, and the window that computes these positions.
-pub(crate) struct Phase {
+pub(crate) struct Part {
+    /// Where it writes the value of grid position 0.
     pub(crate) first: [usize; 3],
-    pub(crate) window: Window,
+    /// Those that touch what they read; the others would only ever read zeros.
+    pub(crate) taps: Vec<WindowTap>,
 }
 
 impl ConvShape {
@@ -73,17 +66,18 @@ impl ConvShape {
         self.kernel[axis].checked_sub(1)?.checked_mul(self.dilation[axis])
     }
 
-    /// The convolution's window over an input.
-    pub(crate) fn window(&self, input: [usize; 3], output: [usize; 3]) -> Window {
+    /// The convolution's window, whose grid is the output: position y reads y · stride + offset, for each tap's offset.
+    pub(crate) fn window(&self, input: [usize; 3], output: [usize; 3]) -> Part {
         let taps = self.taps(|axis, position| {
             let offset = signed(position * self.dilation[axis]) - signed(self.padding[axis]);
             touches(output[axis], input[axis], self.stride[axis], offset).then_some(offset)
         });
-        Window { stride: self.stride, output, taps }
+        Part { first: [0; 3], taps }
     }
 
-    /// The transpose's windows: from a tensor of the convolution's `output` size to one of its `input` size.
-    pub(crate) fn transposed_windows(&self, input: [usize; 3], output: [usize; 3]) -> Vec<Phase> {
+    /// The transpose's windows, all with stride 1: from a tensor of the convolution's `output` size to one of its `input`
+    /// size, of which each computes every `stride`-th position from its first. Their grid is the first one's.
+    pub(crate) fn transposed_windows(&self, input: [usize; 3], output: [usize; 3]) -> Vec<Part> {
         let [depth, height, width] = self.stride;
         let firsts = (0..depth * height * width)
             .map(|phase| [phase / (height * width), phase / width % height, phase % width]);
@@ -100,7 +94,7 @@ impl ConvShape {
                     (distance.rem_euclid(stride) == 0 && touches(size[axis], output[axis], 1, offset))
                         .then_some(offset)
                 });
-                Phase { first, window: Window { stride: [1; 3], output: size, taps } }
+                Part { first, taps }
             })
             .collect()
     }
@@ -208,9 +202,9 @@ mod tests {
             assert_eq!(found, expected, "{conv:?}");
 
             let mut transposed = Vec::new();
-            for Phase { first, window } in conv.transposed_windows([1, 1, width], output) {
-                for tap in &window.taps {
-                    for k in 0..window.output[2] {
+            for Part { first, taps } in conv.transposed_windows([1, 1, width], output) {
+                for tap in &taps {
+                    for k in 0..(width - first[2]).div_ceil(stride) {
                         let y = k as isize + tap.offset[2];
                         if (0..output[2] as isize).contains(&y) {
                             transposed.push((tap.index, y as usize, k * stride + first[2]));

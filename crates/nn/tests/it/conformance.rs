@@ -169,6 +169,15 @@ fn convolution() -> Result<()> {
     check_conv2d([2, 3, 30], [32, 33], [3, 3], &down)?;
     check_conv2d([5, 33, 3], [15, 16], [4, 4], &down)?;
     check_conv2d([2, 2, 3], [40, 40], [3, 3], &Conv2dOptions::same(3, 1))?;
+    // More taps than a panel has rows, more channels than a task takes, rows longer than a band.
+    check_conv2d([2, 3, 3], [17, 18], [15, 14], &down)?;
+    check_conv2d([1, 270, 2], [5, 4], [3, 3], &down)?;
+    check_conv2d(
+        [1, 2, 2],
+        [3, 700],
+        [3, 4],
+        &Conv2dOptions { padding: [1; 2], ..Conv2dOptions::default() },
+    )?;
     check_conv2d([1, 2, 2], [3, 2], [3, 3], &Conv2dOptions { padding: [9; 2], ..Conv2dOptions::default() })?;
     check_conv2d([1, 2, 2], [3, 2], [3, 4], &Conv2dOptions { padding: [50; 2], dilation: [50; 2], ..down })
 }
@@ -210,6 +219,9 @@ fn transposed_convolution() -> Result<()> {
     let up = ConvTranspose2dOptions { stride: [2; 2], padding: [1; 2], ..ConvTranspose2dOptions::default() };
     check_case([1, 3, 2], [5, 70], [4, 4], &up)?;
     check_case([2, 40, 30], [4, 4], [4, 4], &up)?;
+    check_case([1, 3, 2], [2, 300], [4, 4], &up)?;
+    check_case([1, 2, 70], [3, 3], [4, 4], &up)?;
+    check_case([1, 2, 3], [4, 3], [15, 14], &ConvTranspose2dOptions::default())?;
     // A stride beyond the kernel leaves positions that only the bias reaches.
     check_case([1, 2, 2], [3, 4], [2, 2], &ConvTranspose2dOptions { stride: [3, 4], ..up })
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::matrices::{Matrix, POINTS};
-use crate::kernels::correlate::tile_channels;
+use crate::kernels::product::tile_rows;
 use crate::kernels::scratch::Scratch;
 use crate::simd::{Kernel, Level, MAX_LANES, Simd, dispatch};
 
@@ -33,7 +33,7 @@ impl Shape {
 
     /// Panels of as many lanes as a register tile has beside two vectors.
     pub(super) fn narrow(level: Level, lanes: usize, rows: usize) -> Self {
-        let panels = lanes.div_ceil(tile_channels(level));
+        let panels = lanes.div_ceil(tile_rows(level));
         Self { lanes, width: lanes.div_ceil(panels), rows }
     }
 
