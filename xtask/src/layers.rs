@@ -16,6 +16,7 @@ pub(crate) struct Crate {
 pub(crate) const CRATES: &[Crate] = &[
     Crate { layer: 0, folder: "image", package: "synthct-image", may_use: &[] },
     Crate { layer: 1, folder: "prep", package: "synthct-prep", may_use: &["image"] },
+    Crate { layer: 1, folder: "register", package: "synthct-register", may_use: &["image"] },
     Crate { layer: 1, folder: "rt", package: "synthct-rt", may_use: &["image"] },
     Crate { layer: 1, folder: "loss", package: "synthct-loss", may_use: &[] },
     Crate { layer: 1, folder: "nn", package: "synthct-nn", may_use: &[] },
@@ -29,7 +30,7 @@ pub(crate) const CRATES: &[Crate] = &[
         layer: 4,
         folder: "sct",
         package: "synthct",
-        may_use: &["image", "prep", "rt", "loss", "nn", "io", "dose", "eval", "phantom", "model", "report"],
+        may_use: &["image", "prep", "register", "rt", "loss", "nn", "io", "dose", "eval", "phantom", "model", "report"],
     },
     Crate { layer: 5, folder: "cli", package: "synthct-cli", may_use: &["sct"] },
 ];
