@@ -32,5 +32,5 @@ pub use ndarray;
 pub use point::{ContinuousIndex, PointLps, VectorLps, VoxelIndex};
 pub use resampling::{Interpolation, resample, resample_nearest};
 pub use smooth::gaussian_smooth;
-pub use transform::{AffineTransform, DisplacementField, Transform};
+pub use transform::{AffineTransform, BSplineTransform, DisplacementField, SplineAxis, Transform};
 pub use volume::Volume;

@@ -2,12 +2,15 @@
 
 mod bspline;
 mod index_map;
-
-use rayon::prelude::*;
+mod neighbors;
+mod point_map;
+mod rows;
 
 use crate::{Grid, ImageError, LabelMap, Mask, Transform, Volume};
 use bspline::BSplineCoefficients;
 use index_map::IndexMap;
+use neighbors::{Linear, Nearest, Voxels};
+use rows::sample_at_centers;
 
 /// How a value between voxels is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,8 +72,8 @@ pub fn resample(
     match interpolation {
         Interpolation::Nearest => Ok(resample_nearest(volume, target, moving_from_fixed, outside)),
         Interpolation::Linear => {
-            let linear = Linear { values: volume.as_slice(), size_ijk: volume.grid().size_ijk() };
-            Ok(sample_at_centers(volume, target, moving_from_fixed, outside, |index| linear.at(index)))
+            let linear = Linear(Voxels { values: volume.as_slice(), size_ijk: volume.grid().size_ijk() });
+            Ok(sample_at_centers(volume, &linear, target, moving_from_fixed, outside))
         }
         Interpolation::CubicBSpline => {
             let map = IndexMap::new(volume.grid(), target, moving_from_fixed);
@@ -87,7 +90,7 @@ pub fn resample(
                 return Ok(resample_nearest(volume, target, moving_from_fixed, outside));
             }
             let spline = BSplineCoefficients::new(volume);
-            Ok(sample_at_centers(volume, target, moving_from_fixed, outside, |index| spline.at(index)))
+            Ok(sample_at_centers(volume, &spline, target, moving_from_fixed, outside))
         }
     }
 }
@@ -99,13 +102,8 @@ pub fn resample_nearest<T: Copy + Send + Sync>(
     moving_from_fixed: Option<&Transform>,
     outside: T,
 ) -> Volume<T> {
-    let size = volume.grid().size_ijk();
-    let values = volume.as_slice();
-    sample_at_centers(volume, target, moving_from_fixed, outside, |index| {
-        let [i, j, k] =
-            [0, 1, 2].map(|axis| ((index[axis] + 0.5 + EDGE).max(0.0) as usize).min(size[axis] - 1));
-        values[(k * size[1] + j) * size[0] + i]
-    })
+    let nearest = Nearest(Voxels { values: volume.as_slice(), size_ijk: volume.grid().size_ijk() });
+    sample_at_centers(volume, &nearest, target, moving_from_fixed, outside)
 }
 
 impl Mask {
@@ -137,95 +135,5 @@ impl LabelMap {
         moving_from_fixed: Option<&Transform>,
     ) -> Result<Self, ImageError> {
         Ok(Self::new(resample_nearest(self.volume(), target, moving_from_fixed, 0)))
-    }
-}
-
-/// Positions that should lie on an outer face, or halfway between voxels, are off by rounding errors; this much of a
-/// voxel makes them all fall on the same side.
-const EDGE: f64 = 1e-9;
-
-/// A value for each voxel of `target`: `sample` at the position in the volume, if that is inside.
-fn sample_at_centers<T: Copy + Send + Sync>(
-    volume: &Volume<T>,
-    target: &Grid,
-    moving_from_fixed: Option<&Transform>,
-    outside: T,
-    sample: impl Fn([f64; 3]) -> T + Sync,
-) -> Volume<T> {
-    let size = volume.grid().size_ijk();
-    let upper = size.map(|n| n as f64 - 0.5 - EDGE);
-    let sample_if_inside = |index: [f64; 3]| {
-        // NaN compares false and so is outside.
-        let is_inside = (0..3).all(|axis| index[axis] >= -0.5 - EDGE && index[axis] < upper[axis]);
-        if is_inside { sample(index) } else { outside }
-    };
-    let [ni, nj, _] = target.size_ijk();
-    let mut result = Volume::filled(target, outside);
-    let map = IndexMap::new(volume.grid(), target, moving_from_fixed);
-    result.as_mut_slice().par_chunks_mut(ni).enumerate().for_each(|(row, values)| {
-        let (j, k) = (row % nj, row / nj);
-        match &map {
-            IndexMap::Copy { matrix, offset } => {
-                let start = [0, 1, 2]
-                    .map(|axis| matrix[axis][1] * j as i64 + matrix[axis][2] * k as i64 + offset[axis]);
-                let source = volume.as_slice();
-                for (i, value) in values.iter_mut().enumerate() {
-                    let index = [0, 1, 2].map(|axis| start[axis] + matrix[axis][0] * i as i64);
-                    if (0..3).all(|axis| (0..size[axis] as i64).contains(&index[axis])) {
-                        let [i, j, k] = index.map(|n| n as usize);
-                        *value = source[(k * size[1] + j) * size[0] + i];
-                    }
-                }
-            }
-            IndexMap::Affine { matrix, offset } => {
-                let start = matrix.apply([0.0, j as f64, k as f64]);
-                let start = [0, 1, 2].map(|axis| start[axis] + offset[axis]);
-                let step = matrix.column(0);
-                for (i, value) in values.iter_mut().enumerate() {
-                    // A product, not a running sum: rounding errors must not grow along the row.
-                    *value = sample_if_inside([0, 1, 2].map(|axis| start[axis] + step[axis] * i as f64));
-                }
-            }
-            IndexMap::Any { transform, lps_from_target_index, target_origin, index_from_lps, origin } => {
-                for (i, value) in values.iter_mut().enumerate() {
-                    let step = lps_from_target_index.apply([i as f64, j as f64, k as f64]);
-                    let point = transform.apply(*target_origin + step.into());
-                    *value = sample_if_inside(index_from_lps.apply((point - *origin).to_array()));
-                }
-            }
-        }
-    });
-    result
-}
-
-/// Trilinear interpolation, in 64-bit arithmetic, holding the outermost values.
-struct Linear<'a> {
-    values: &'a [f32],
-    size_ijk: [usize; 3],
-}
-
-impl Linear<'_> {
-    #[inline]
-    fn at(&self, index: [f64; 3]) -> f32 {
-        // Lower neighbour, step to the upper neighbour, and the upper neighbour's weight. At a voxel centre there is no
-        // step, so that a NaN with weight zero is not read.
-        let [(i, di, ti), (j, dj, tj), (k, dk, tk)] = [0, 1, 2].map(|axis| {
-            let position = index[axis].clamp(0.0, (self.size_ijk[axis] - 1) as f64);
-            let lower = position as usize;
-            let weight = position - lower as f64;
-            (lower, usize::from(weight > 0.0), weight)
-        });
-        let [ni, nj, _] = self.size_ijk;
-        let first = (k * nj + j) * ni + i;
-        let along_i = |at: usize| {
-            let (a, b) = (f64::from(self.values[at]), f64::from(self.values[at + di]));
-            a + ti * (b - a)
-        };
-        let along_j = |at: usize| {
-            let (a, b) = (along_i(at), along_i(at + dj * ni));
-            a + tj * (b - a)
-        };
-        let (a, b) = (along_j(first), along_j(first + dk * nj * ni));
-        (a + tk * (b - a)) as f32
     }
 }

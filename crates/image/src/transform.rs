@@ -1,10 +1,17 @@
 //! Maps of patient space.
 
 mod affine;
+mod bspline;
+mod bspline_rows;
 mod displacement;
+mod spline_axis;
 
 pub use affine::AffineTransform;
+pub use bspline::BSplineTransform;
+pub(crate) use bspline_rows::BSplineRows;
 pub use displacement::DisplacementField;
+pub use spline_axis::SplineAxis;
+pub(crate) use spline_axis::cubic_weights;
 
 use std::ops::Mul;
 
@@ -27,6 +34,8 @@ pub enum Transform {
     Affine(AffineTransform),
     /// A displacement at every point.
     Displacement(DisplacementField),
+    /// A displacement made of cubic B-splines.
+    BSpline(BSplineTransform),
     /// A product, written as it is in mathematics: the *last* map acts first. Empty, it is the identity.
     Composite(Vec<Transform>),
 }
@@ -40,12 +49,13 @@ impl Transform {
         match self {
             Self::Affine(affine) => affine.apply(point),
             Self::Displacement(field) => field.apply(point),
+            Self::BSpline(spline) => spline.apply(point),
             Self::Composite(factors) => factors.iter().rev().fold(point, |point, factor| factor.apply(point)),
         }
     }
 
-    /// The map back: exact for affine factors, to [`DisplacementField::INVERSE_TOLERANCE_MM`] on the field's own grid
-    /// for displacements.
+    /// The map back: exact for affine factors, to [`DisplacementField::INVERSE_TOLERANCE_MM`] for displacements, which
+    /// become fields on their own grid or, from B-splines, on [`BSplineTransform::inverse_grid`].
     ///
     /// # Errors
     /// [`ImageError::Singular`] or [`ImageError::NoInverse`] from the factor that has no inverse.
@@ -54,6 +64,11 @@ impl Transform {
             Self::Affine(affine) => affine.inverse().map(Self::Affine),
             Self::Displacement(field) => {
                 field.inverse(field.grid(), DisplacementField::INVERSE_TOLERANCE_MM).map(Self::Displacement)
+            }
+            Self::BSpline(spline) => {
+                let inverse =
+                    spline.inverse(&spline.inverse_grid()?, DisplacementField::INVERSE_TOLERANCE_MM)?;
+                Ok(Self::Displacement(inverse))
             }
             Self::Composite(factors) => {
                 factors.iter().rev().map(Self::inverse).collect::<Result<_, _>>().map(Self::Composite)
@@ -65,7 +80,7 @@ impl Transform {
     pub fn as_affine(&self) -> Option<AffineTransform> {
         match self {
             Self::Affine(affine) => Some(*affine),
-            Self::Displacement(_) => None,
+            Self::Displacement(_) | Self::BSpline(_) => None,
             Self::Composite(factors) => {
                 factors.iter().try_fold(AffineTransform::IDENTITY, |product, factor| {
                     factor.as_affine().map(|affine| product * affine)
@@ -92,6 +107,12 @@ impl From<AffineTransform> for Transform {
 impl From<DisplacementField> for Transform {
     fn from(field: DisplacementField) -> Self {
         Self::Displacement(field)
+    }
+}
+
+impl From<BSplineTransform> for Transform {
+    fn from(spline: BSplineTransform) -> Self {
+        Self::BSpline(spline)
     }
 }
 

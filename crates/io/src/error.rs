@@ -6,7 +6,7 @@ use synthct_image::ImageError;
 
 use crate::dicom::SeriesProblem;
 
-/// Why a file could not be read as an image, or an image not be written.
+/// Why a file could not be read as an image or a transform, or one not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IoError {
@@ -69,6 +69,15 @@ pub enum IoError {
     /// Size, spacing, origin or direction do not make a grid.
     #[error("`{path}` has no usable geometry")]
     Geometry {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<ImageError>,
+    },
+    /// Numbers that make no transform: a singular matrix, components that are NaN, too few control points.
+    #[error("`{path}` has no usable transform")]
+    Transform {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -184,6 +193,12 @@ impl IoError {
     pub(crate) fn geometry(path: &Path) -> impl FnOnce(ImageError) -> Self {
         let path = path.to_owned();
         |source| Self::Geometry { path, source: Box::new(source) }
+    }
+
+    /// Turns an error of a transform at `path` into ours, for `map_err`.
+    pub(crate) fn transform(path: &Path) -> impl FnOnce(ImageError) -> Self {
+        let path = path.to_owned();
+        |source| Self::Transform { path, source: Box::new(source) }
     }
 
     /// The file contradicts `format`.

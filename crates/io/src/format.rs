@@ -8,7 +8,7 @@ use std::path::Path;
 use synthct_image::{Grid, LabelMap, Mask, Volume};
 
 use crate::dicom::SeriesInfo;
-use crate::output::VoxelWriter;
+use crate::output::{VoxelKind, VoxelWriter};
 use crate::stream::{ByteSource, packing_error};
 use crate::{
     ElementType, Image, ImageFormat, ImageInfo, IoError, OutputType, ReadOptions, dicom, metaimage, nifti,
@@ -146,9 +146,16 @@ pub fn write_volume(path: &Path, volume: &Volume<f32>, output_type: OutputType) 
     if let Err(voxel_idx) = output_type.check(values) {
         return Err(value_error(path, volume, voxel_idx, output_type.allowed()));
     }
-    write_voxels(path, volume.grid(), output_type.element_type(), values, |values, bytes| {
-        output_type.encode(values, bytes);
-    })
+    write_voxels(
+        path,
+        volume.grid(),
+        output_type.element_type(),
+        VoxelKind::Scalar,
+        values,
+        |values, bytes| {
+            output_type.encode(values, bytes);
+        },
+    )
 }
 
 /// Writes a region as unsigned bytes, 1 inside and 0 outside; otherwise as [`write_volume`].
@@ -156,7 +163,7 @@ pub fn write_volume(path: &Path, volume: &Volume<f32>, output_type: OutputType) 
 /// # Errors
 /// [`IoError::UnknownExtension`] or [`IoError::Io`].
 pub fn write_mask(path: &Path, mask: &Mask) -> Result<(), IoError> {
-    write_voxels(path, mask.grid(), ElementType::U8, mask.as_slice(), |values, bytes| {
+    write_voxels(path, mask.grid(), ElementType::U8, VoxelKind::Scalar, mask.as_slice(), |values, bytes| {
         bytes.extend(values.iter().map(|&inside| u8::from(inside)));
     })
 }
@@ -166,7 +173,8 @@ pub fn write_mask(path: &Path, mask: &Mask) -> Result<(), IoError> {
 /// # Errors
 /// [`IoError::UnknownExtension`] or [`IoError::Io`].
 pub fn write_label_map(path: &Path, labels: &LabelMap) -> Result<(), IoError> {
-    write_voxels(path, labels.grid(), ElementType::U16, labels.volume().as_slice(), |values, bytes| {
+    let values = labels.volume().as_slice();
+    write_voxels(path, labels.grid(), ElementType::U16, VoxelKind::Scalar, values, |values, bytes| {
         bytes.extend(values.iter().flat_map(|label| label.to_le_bytes()));
     })
 }
@@ -174,14 +182,16 @@ pub fn write_label_map(path: &Path, labels: &LabelMap) -> Result<(), IoError> {
 /// Values that are turned into bytes at once.
 const CHUNK_VALUES: usize = 1 << 16;
 
-fn write_voxels<T>(
+/// Writes values, in the order that the format of the name wants, each turned into bytes by `encode`.
+pub(crate) fn write_voxels<T>(
     path: &Path,
     grid: &Grid,
     element_type: ElementType,
+    kind: VoxelKind,
     values: &[T],
     encode: impl Fn(&[T], &mut Vec<u8>),
 ) -> Result<(), IoError> {
-    let write = writer_for(path)?;
+    let format = WrittenFormat::of_name(path)?;
     let voxels = |sink: &mut dyn Write| -> io::Result<()> {
         let mut bytes = Vec::with_capacity(CHUNK_VALUES * element_type.n_bytes());
         for chunk in values.chunks(CHUNK_VALUES) {
@@ -191,20 +201,34 @@ fn write_voxels<T>(
         }
         Ok(())
     };
-    write(path, grid, element_type, &voxels)
+    let write: FormatWriter = match format {
+        WrittenFormat::Nifti => nifti::write,
+        WrittenFormat::MetaImage => metaimage::write,
+    };
+    write(path, grid, element_type, kind, &voxels)
 }
 
-type FormatWriter = fn(&Path, &Grid, ElementType, &VoxelWriter) -> Result<(), IoError>;
+type FormatWriter = fn(&Path, &Grid, ElementType, VoxelKind, &VoxelWriter) -> Result<(), IoError>;
 
-fn writer_for(path: &Path) -> Result<FormatWriter, IoError> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let ends_with = |extensions: &[&str]| extensions.iter().any(|extension| name.ends_with(extension));
-    if ends_with(&[".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"]) {
-        Ok(nifti::write)
-    } else if ends_with(&[".mha", ".mhd"]) {
-        Ok(metaimage::write)
-    } else {
-        Err(IoError::UnknownExtension { path: path.to_owned(), known: KNOWN_EXTENSIONS })
+/// A format that images are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WrittenFormat {
+    Nifti,
+    MetaImage,
+}
+
+impl WrittenFormat {
+    /// The format that the extension of a name asks for.
+    pub(crate) fn of_name(path: &Path) -> Result<Self, IoError> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let ends_with = |extensions: &[&str]| extensions.iter().any(|extension| name.ends_with(extension));
+        if ends_with(&[".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"]) {
+            Ok(Self::Nifti)
+        } else if ends_with(&[".mha", ".mhd"]) {
+            Ok(Self::MetaImage)
+        } else {
+            Err(IoError::UnknownExtension { path: path.to_owned(), known: KNOWN_EXTENSIONS })
+        }
     }
 }
 

@@ -1,7 +1,7 @@
-//! Medical images from files and back: NIfTI, MetaImage and DICOM series.
+//! Medical images and transforms from files and back: NIfTI, MetaImage, DICOM series and ITK transform files.
 //!
 //! Start here: [`read_volume`] (any format, known by its content), [`write_volume`] (format by extension),
-//! [`describe`] (what a file says about itself).
+//! [`describe`] (what a file says about itself), [`read_transform`] and [`write_transform`].
 //!
 //! Whatever a file holds comes out as a [`Grid`](synthct_image::Grid) in DICOM patient space (LPS, mm) and `f32` values in true units.
 //! What a grid cannot represent (shear, missing slices, uneven spacing, several volumes) and what a file does not say
@@ -19,6 +19,7 @@ mod metaimage;
 mod nifti;
 mod output;
 mod stream;
+mod transform;
 
 pub use element::{ByteOrder, ElementType, OutputType, Scaling};
 pub use error::IoError;
@@ -27,3 +28,4 @@ pub use format::{
     read_volume_with, write_label_map, write_mask, write_volume,
 };
 pub use info::{Image, ImageFormat, ImageInfo, MissingGeometry, ReadOptions, Storage};
+pub use transform::{read_displacement_field, read_transform, write_displacement_field, write_transform};

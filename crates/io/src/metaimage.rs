@@ -25,11 +25,37 @@ pub(crate) use write::write;
 pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<Image, IoError> {
     let mut reader = open_buffered(path)?;
     let header = Header::read(path, &mut reader)?;
+    header.require_channels(path, 1)?;
     let mut info = header_info(path, &header, options.missing_geometry)?;
     let grid = header.grid(path, options.missing_geometry)?;
     if let Some(frame) = options.frame.filter(|&frame| frame > 0) {
         return Err(IoError::NoSuchFrame { path: path.to_owned(), frame, n_frames: 1 });
     }
+    let values = read_values(path, &header, reader, grid.n_voxels(), &mut info.warnings)?;
+    info.grid = Some(grid.clone());
+    let volume = Volume::from_vec(grid, values).map_err(IoError::geometry(path))?;
+    Ok(Image { volume, info })
+}
+
+/// Reads an image of three channels, which are the components of vectors.
+pub(crate) fn read_vectors(path: &Path) -> Result<Volume<[f32; 3]>, IoError> {
+    let mut reader = open_buffered(path)?;
+    let header = Header::read(path, &mut reader)?;
+    header.require_channels(path, 3)?;
+    let grid = header.grid(path, MissingGeometry::Refuse)?;
+    let values = read_values(path, &header, reader, 3 * grid.n_voxels(), &mut Vec::new())?;
+    let vectors = values.as_chunks::<3>().0.to_vec();
+    Volume::from_vec(grid, vectors).map_err(IoError::geometry(path))
+}
+
+/// The `n_values` numbers of the data file; `reader` has passed the header.
+fn read_values(
+    path: &Path,
+    header: &Header,
+    reader: BufReader<File>,
+    n_values: usize,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<f32>, IoError> {
     let (data_path, reader) = match &header.data_file {
         DataFile::Local => (path.to_owned(), reader),
         DataFile::Name(name) => {
@@ -38,23 +64,22 @@ pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<Image, IoError>
             (data_path, reader)
         }
     };
-    let n_bytes = grid.n_voxels() as u64 * header.storage.element_type.n_bytes() as u64;
-    let mut source = open_data(&data_path, &header, reader, n_bytes)?;
-    let values = source.read_voxels(&data_path, header.storage, grid.n_voxels())?;
+    let n_bytes = n_values as u64 * header.storage.element_type.n_bytes() as u64;
+    let mut source = open_data(&data_path, header, reader, n_bytes)?;
+    let values = source.read_voxels(&data_path, header.storage, n_values)?;
     if source.rest(&data_path)? == Rest::Something {
-        info.warnings.push("there are further bytes after the last voxel".to_owned());
+        warnings.push("there are further bytes after the last voxel".to_owned());
     }
-    for warning in &info.warnings {
+    for warning in warnings {
         tracing::warn!(path = %path.display(), "{warning}");
     }
-    info.grid = Some(grid.clone());
-    let volume = Volume::from_vec(grid, values).map_err(IoError::geometry(path))?;
-    Ok(Image { volume, info })
+    Ok(values)
 }
 
 /// What the header says; no voxel is read.
 pub(crate) fn describe(path: &Path, options: &ReadOptions) -> Result<ImageInfo, IoError> {
     let header = Header::read(path, &mut open_buffered(path)?)?;
+    header.require_channels(path, 1)?;
     let mut info = header_info(path, &header, options.missing_geometry)?;
     match header.grid(path, options.missing_geometry) {
         Ok(grid) => info.grid = Some(grid),

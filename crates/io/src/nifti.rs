@@ -14,9 +14,14 @@ use std::path::{Path, PathBuf};
 use synthct_image::Volume;
 
 use crate::stream::{ByteSource, Packing, Rest, packing_error};
-use crate::{Image, ImageFormat, ImageInfo, IoError, ReadOptions, Storage};
+use crate::{Image, ImageFormat, ImageInfo, IoError, MissingGeometry, ReadOptions, Storage};
 use header::{Header, MAX_HEADER_BYTES, version_and_order};
 pub(crate) use write::write;
+
+/// `NIFTI_INTENT_DISPVECT`: a displacement, in NIfTI's own frame.
+const INTENT_DISPLACEMENT: i16 = 1006;
+/// `NIFTI_INTENT_VECTOR`, under which ITK and ANTs keep displacement fields, in LPS.
+const INTENT_VECTOR: i16 = 1007;
 
 /// Reads a volume; `path` is a `.nii`, a header or the image file of a pair, gzipped or not.
 pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<Image, IoError> {
@@ -39,28 +44,73 @@ pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<Image, IoError>
         }
     };
 
-    let image_path = header_source.image_path(&header)?;
+    let (values, packing) =
+        read_frames(path, (&header, &header_source), storage, [frame, 1], grid.n_voxels(), &mut info)?;
+    storage.is_compressed = packing == Packing::Gzip;
+    info.storage = Some(storage);
+    info.grid = Some(grid.clone());
+    let volume = Volume::from_vec(grid, values).map_err(IoError::geometry(path))?;
+    Ok(Image { volume, info })
+}
+
+/// Reads a vector image: five dimensions of which the fourth is 1 and the fifth 3, and an intent that says so.
+///
+/// Vectors of the intent 1007 are taken as they are, as ITK takes them; those of 1006 are in RAS, and turned to LPS.
+pub(crate) fn read_vectors(path: &Path) -> Result<Volume<[f32; 3]>, IoError> {
+    let (header, header_source) = open_header(path)?;
+    let (mut info, storage) = header_info(path, &header, &header_source)?;
+    let is_ras = match i16::try_from(header.intent_code) {
+        Ok(INTENT_VECTOR) => false,
+        Ok(INTENT_DISPLACEMENT) => true,
+        _ => {
+            let code = header.intent_code;
+            let what = format!(
+                "a displacement field of the NIfTI intent {code} (known: {INTENT_VECTOR} vector, {INTENT_DISPLACEMENT} \
+                 displacement vector)"
+            );
+            return Err(IoError::unsupported(path, what));
+        }
+    };
+    if !(header.dim[0] >= 5 && header.dim[4] == 1 && header.dim[5] == 3 && info.n_frames == 3) {
+        let what = format!("a displacement field of the dimensions {:?} (known: i, j, k, 1, 3)", header.dim);
+        return Err(IoError::unsupported(path, what));
+    }
+    let grid =
+        geometry::read_grid(path, &header, info.size_ijk, MissingGeometry::Refuse, &mut info.warnings)?;
+    let n = grid.n_voxels();
+    let (values, _) = read_frames(path, (&header, &header_source), storage, [0, 3], n, &mut info)?;
+    let vectors = (0..n).map(|at| [0, 1, 2].map(|c| values[c * n + at]));
+    let vectors = vectors.map(|[x, y, z]| if is_ras { [0.0 - x, 0.0 - y, z] } else { [x, y, z] }).collect();
+    Volume::from_vec(grid, vectors).map_err(IoError::geometry(path))
+}
+
+/// The numbers of `n` frames from `first` on, and how their file is packed.
+fn read_frames(
+    path: &Path,
+    (header, header_source): (&Header, &HeaderSource),
+    storage: Storage,
+    [first, n]: [usize; 2],
+    n_voxels: usize,
+    info: &mut ImageInfo,
+) -> Result<(Vec<f32>, Packing), IoError> {
+    let image_path = header_source.image_path(header)?;
     let mut source = ByteSource::open(&image_path)?;
-    let frame_bytes = grid.n_voxels() as u64 * storage.element_type.n_bytes() as u64;
+    let frame_bytes = n_voxels as u64 * storage.element_type.n_bytes() as u64;
     // A frame offset beyond 64 bits is beyond any file as well.
-    let offset = frame_bytes.saturating_mul(frame as u64).saturating_add(header.vox_offset);
+    let offset = frame_bytes.saturating_mul(first as u64).saturating_add(header.vox_offset);
     let n_skipped = source.skip(&image_path, offset)?;
     if n_skipped < offset {
         let expected = offset.saturating_add(frame_bytes);
         return Err(IoError::Truncated { path: image_path, expected, found: n_skipped });
     }
-    let values = source.read_voxels(&image_path, storage, grid.n_voxels())?;
-    if frame + 1 == info.n_frames && source.rest(&image_path)? == Rest::Something {
+    let values = source.read_voxels(&image_path, storage, n * n_voxels)?;
+    if first + n == info.n_frames && source.rest(&image_path)? == Rest::Something {
         info.warnings.push("there are further bytes after the last voxel".to_owned());
     }
     for warning in &info.warnings {
         tracing::warn!(path = %path.display(), "{warning}");
     }
-    storage.is_compressed = source.packing() == Packing::Gzip;
-    info.storage = Some(storage);
-    info.grid = Some(grid.clone());
-    let volume = Volume::from_vec(grid, values).map_err(IoError::geometry(path))?;
-    Ok(Image { volume, info })
+    Ok((values, source.packing()))
 }
 
 /// What the header says; no voxel is read.
@@ -203,12 +253,13 @@ mod tests {
     use synthct_image::{Grid, Matrix3, PointLps};
 
     use super::*;
-    use crate::{ElementType, MissingGeometry};
+    use crate::ElementType;
+    use crate::output::VoxelKind;
 
     /// The grids that a header written for `grid` gives back: by its sform, and by its qform alone.
     fn grids_back(grid: &Grid, version: u8) -> Result<[Grid; 2], IoError> {
         let path = Path::new("in memory");
-        let bytes = write::header_bytes(grid, ElementType::F32, version, true);
+        let bytes = write::header_bytes(grid, ElementType::F32, VoxelKind::Scalar, version, true);
         let mut header = Header::parse(path, &bytes)?;
         let (size_ijk, _) = header.sizes(path)?;
         let mut warnings = Vec::new();

@@ -12,6 +12,15 @@ use crate::IoError;
 /// Puts voxels, encoded, into a sink.
 pub(crate) type VoxelWriter<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
 
+/// What stands at a voxel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VoxelKind {
+    /// One number.
+    Scalar,
+    /// An LPS vector: three numbers a voxel in MetaImage, three volumes one after the other in NIfTI.
+    Vector,
+}
+
 /// How a file's bytes are to be packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packer {

@@ -3,7 +3,9 @@
 use ndarray::parallel::prelude::*;
 use ndarray::{Array3, ArrayViewMut2, Axis};
 
+use super::rows::{Sampler, whole};
 use crate::Volume;
+use crate::transform::cubic_weights;
 
 /// The coefficients of the cubic B-spline that goes through a volume's values, mirrored about the outermost centres.
 pub(super) struct BSplineCoefficients {
@@ -25,53 +27,68 @@ impl BSplineCoefficients {
         Self { values, size_ijk: volume.grid().size_ijk() }
     }
 
-    /// The spline's value at a position, in voxels.
     #[inline]
-    pub(super) fn at(&self, index: [f64; 3]) -> f32 {
-        let values = self.values.as_slice().expect("because the array was made in C order");
-        let [ni, nj, _] = self.size_ijk;
-        let [(i, wi), (j, wj), (k, wk)] =
-            [0, 1, 2].map(|axis| neighbors_and_weights(index[axis], self.size_ijk[axis]));
-        // Row by row: sums of the four columns, which the processor takes at once. Only then the weights along i.
-        let mut columns = [0.0; 4];
-        let is_run = i[0] + 3 == i[3] && i[0] + 1 == i[1];
-        for (k, wk) in std::iter::zip(k, wk) {
-            for (j, wj) in std::iter::zip(j, wj) {
-                let row = &values[(k * nj + j) * ni..][..ni];
-                let taken = match row[i[0]..].first_chunk::<4>() {
-                    Some(run) if is_run => *run,
-                    _ => i.map(|i| row[i]),
-                };
-                let weight = wk * wj;
-                for (column, value) in std::iter::zip(&mut columns, taken) {
-                    *column += weight * f64::from(value);
-                }
-            }
-        }
-        let sum: f64 = std::iter::zip(columns, wi).map(|(column, weight)| column * weight).sum();
-        sum as f32
+    fn as_slice(&self) -> &[f32] {
+        self.values.as_slice().expect("because the array was made in C order")
     }
 }
 
+impl Sampler for BSplineCoefficients {
+    type Value = f32;
+    const MARGIN: f64 = 1.0;
+
+    fn at(&self, index: [f64; 3]) -> f32 {
+        let [(i, wi), (j, wj), (k, wk)] =
+            [0, 1, 2].map(|axis| neighbors_and_weights(index[axis], self.size_ijk[axis]));
+        let [ni, nj, _] = self.size_ijk;
+        let values = self.as_slice();
+        combined([wi, wj, wk], |dj, dk| {
+            let row = &values[(k[dk] * nj + j[dj]) * ni..];
+            [row[i[0]], row[i[1]], row[i[2]], row[i[3]]]
+        })
+    }
+
+    #[expect(clippy::inline_always, reason = "a loop over a row overlaps the work of its positions")]
+    #[inline(always)]
+    fn at_core(&self, [x, y, z]: [f64; 3]) -> f32 {
+        let (i, j, k) = (whole(x), whole(y), whole(z));
+        let weights = [cubic_weights(x - i as f64), cubic_weights(y - j as f64), cubic_weights(z - k as f64)];
+        let [ni, nj, _] = self.size_ijk;
+        let first = ((k - 1) * nj + j - 1) * ni + i - 1;
+        let block = &self.as_slice()[first..][..(3 * nj + 3) * ni + 4];
+        combined(weights, |dj, dk| {
+            let at = (dk * nj + dj) * ni;
+            [block[at], block[at + 1], block[at + 2], block[at + 3]]
+        })
+    }
+}
+
+/// The sum over 4×4×4 coefficients, of which `row` gives the four along i for each step along j and k.
+#[expect(clippy::inline_always, reason = "a loop over a row overlaps the work of its positions")]
+#[inline(always)]
+fn combined([wi, wj, wk]: [[f64; 4]; 3], row: impl Fn(usize, usize) -> [f32; 4]) -> f32 {
+    // Four columns, which the processor takes at once; only then the weights along i.
+    let mut columns = [0.0; 4];
+    for (dk, wk) in wk.iter().enumerate() {
+        let mut of_plane = [0.0; 4];
+        for (dj, wj) in wj.iter().enumerate() {
+            let row = row(dj, dk);
+            for di in 0..4 {
+                of_plane[di] += wj * f64::from(row[di]);
+            }
+        }
+        for di in 0..4 {
+            columns[di] += wk * of_plane[di];
+        }
+    }
+    (columns[0] * wi[0] + columns[1] * wi[1] + (columns[2] * wi[2] + columns[3] * wi[3])) as f32
+}
+
 /// The four voxels whose B-splines reach a position on an axis of `n` voxels, mirrored at the ends, and their values.
-#[inline]
 fn neighbors_and_weights(position: f64, n: usize) -> ([usize; 4], [f64; 4]) {
     let floor = position.floor();
-    let t = position - floor;
-    let u = 1.0 - t;
-    let weights = [
-        u * u * u / 6.0,
-        2.0 / 3.0 - t * t * (2.0 - t) / 2.0,
-        2.0 / 3.0 - u * u * (2.0 - u) / 2.0,
-        t * t * t / 6.0,
-    ];
     let first = floor as isize - 1;
-    let is_within = first >= 0 && first + 3 < n as isize;
-    let neighbors = [0, 1, 2, 3].map(|step| {
-        let at = first + step;
-        if is_within { at as usize } else { mirrored(at, n) }
-    });
-    (neighbors, weights)
+    (std::array::from_fn(|step| mirrored(first + step as isize, n)), cubic_weights(position - floor))
 }
 
 /// The voxel that stands at `at` when an axis of `n` voxels is mirrored about its outermost centres.

@@ -1,6 +1,7 @@
 //! From target voxel to position in the volume, in the cheapest form that is exact.
 
-use crate::{AffineTransform, Grid, Matrix3, PointLps, Transform, VectorLps};
+use super::point_map::PointMap;
+use crate::{AffineTransform, Grid, Matrix3, Transform, VectorLps};
 
 /// Where in the volume the centre of a target voxel lies.
 pub(super) enum IndexMap<'a> {
@@ -9,13 +10,7 @@ pub(super) enum IndexMap<'a> {
     /// index = matrix · target index + offset.
     Affine { matrix: Matrix3, offset: [f64; 3] },
     /// Through patient space, point by point.
-    Any {
-        transform: &'a Transform,
-        lps_from_target_index: Matrix3,
-        target_origin: PointLps,
-        index_from_lps: Matrix3,
-        origin: PointLps,
-    },
+    Any(Box<PointMap<'a>>),
 }
 
 impl<'a> IndexMap<'a> {
@@ -30,13 +25,7 @@ impl<'a> IndexMap<'a> {
             Some(transform) => match transform.as_affine() {
                 Some(affine) => affine,
                 None => {
-                    return Self::Any {
-                        transform,
-                        lps_from_target_index: target.lps_from_index_matrix(),
-                        target_origin: target.origin_lps(),
-                        index_from_lps: volume.index_from_lps_matrix(),
-                        origin: volume.origin_lps(),
-                    };
+                    return Self::Any(Box::new(PointMap::new(volume, target, transform)));
                 }
             },
         };

@@ -109,6 +109,15 @@ impl DisplacementField {
     /// far a displacement may point out of `grid` unnoticed;
     /// [`ImageError::Parameter`] for a tolerance that is not above zero.
     pub fn inverse(&self, grid: &Grid, tolerance_mm: f64) -> Result<Self, ImageError> {
+        Self::inverse_of(grid, tolerance_mm, |point| self.displacement_at(point))
+    }
+
+    /// [`DisplacementField::inverse`] of any displacement.
+    pub(super) fn inverse_of(
+        grid: &Grid,
+        tolerance_mm: f64,
+        displacement_at: impl Fn(PointLps) -> VectorLps + Sync,
+    ) -> Result<Self, ImageError> {
         if !(tolerance_mm.is_finite() && tolerance_mm > 0.0) {
             return Err(ImageError::Parameter {
                 name: "tolerance_mm",
@@ -117,10 +126,10 @@ impl DisplacementField {
             });
         }
         let solved = Volume::from_point_fn(grid, |point| {
-            let mut back = self.displacement_at(point) * -1.0;
+            let mut back = displacement_at(point) * -1.0;
             let mut residual_mm = f64::INFINITY;
             for _ in 0..Self::MAX_ITERATIONS {
-                let next = self.displacement_at(point + back) * -1.0;
+                let next = displacement_at(point + back) * -1.0;
                 // point + back + u(point + back) − point
                 residual_mm = (back + next * -1.0).norm_mm();
                 if residual_mm <= tolerance_mm {

@@ -48,6 +48,8 @@ pub(super) struct Header {
     origin: Option<Vec<f64>>,
     /// Row by row; each row is an axis.
     axes: Option<Vec<f64>>,
+    /// Numbers a voxel.
+    pub(super) n_channels: usize,
     pub(super) storage: Storage,
     pub(super) data_start: DataStart,
     pub(super) data_file: DataFile,
@@ -92,14 +94,6 @@ impl Header {
                 ));
             }
         }
-        if let Some(n_channels) = fields.number::<usize>("ElementNumberOfChannels")?
-            && n_channels != 1
-        {
-            return Err(IoError::unsupported(
-                path,
-                format!("an image of {n_channels} channels (vectors or colors)"),
-            ));
-        }
         if !fields.flag(&["BinaryData"])?.unwrap_or(true) {
             return Err(IoError::unsupported(
                 path,
@@ -128,6 +122,7 @@ impl Header {
             },
             origin: fields.numbers(&ORIGIN, n_dims)?,
             axes: fields.numbers(&AXES, n_dims * n_dims)?,
+            n_channels: fields.number("ElementNumberOfChannels")?.unwrap_or(1),
             storage: Storage {
                 element_type: fields.element_type()?,
                 byte_order: if is_big { ByteOrder::Big } else { ByteOrder::Little },
@@ -139,6 +134,20 @@ impl Header {
             comment: fields.get(&["Comment"]).unwrap_or_default().to_owned(),
             dim_size,
         })
+    }
+
+    /// Nothing if a voxel has so many numbers.
+    pub(super) fn require_channels(&self, path: &Path, expected: usize) -> Result<(), IoError> {
+        match (self.n_channels, expected) {
+            (found, expected) if found == expected => Ok(()),
+            (found, 1) => {
+                Err(IoError::unsupported(path, format!("an image of {found} channels (vectors or colors)")))
+            }
+            (found, _) => Err(IoError::unsupported(
+                path,
+                format!("a displacement field of {found} channels instead of {expected}"),
+            )),
+        }
     }
 
     /// Voxels along i, j, k.

@@ -7,7 +7,7 @@ use std::path::Path;
 use flate2::write::ZlibEncoder;
 use synthct_image::Grid;
 
-use crate::output::{LEVEL, Packer, VoxelWriter, write_aside};
+use crate::output::{LEVEL, Packer, VoxelKind, VoxelWriter, write_aside};
 use crate::{ElementType, IoError};
 
 /// Writes voxels on a grid: one compressed file for `.mha`, header and plain `.raw` of the same name for `.mhd`.
@@ -15,6 +15,7 @@ pub(crate) fn write(
     path: &Path,
     grid: &Grid,
     element_type: ElementType,
+    kind: VoxelKind,
     voxels: &VoxelWriter,
 ) -> Result<(), IoError> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mhd")) {
@@ -25,7 +26,7 @@ pub(crate) fn write(
                 "a `.mhd` whose name is not Unicode, since it must name its data file,",
             )
         })?;
-        let header = header_text(grid, element_type, None, name);
+        let header = header_text(grid, (element_type, kind), None, name);
         // The voxels first: a header that stands alone would announce what is not there.
         write_aside(&data_path, Packer::Plain, voxels)?;
         return write_aside(path, Packer::Plain, |sink| sink.write_all(header.as_bytes()));
@@ -33,7 +34,7 @@ pub(crate) fn write(
     // The header comes first and tells the compressed size, so the packed bytes wait in memory.
     let mut encoder = ZlibEncoder::new(Vec::new(), LEVEL);
     let packed = voxels(&mut encoder).and_then(|()| encoder.finish()).map_err(IoError::io(path))?;
-    let header = header_text(grid, element_type, Some(packed.len()), "LOCAL");
+    let header = header_text(grid, (element_type, kind), Some(packed.len()), "LOCAL");
     write_aside(path, Packer::Plain, |sink: &mut dyn Write| -> io::Result<()> {
         sink.write_all(header.as_bytes())?;
         sink.write_all(&packed)
@@ -42,7 +43,7 @@ pub(crate) fn write(
 
 fn header_text(
     grid: &Grid,
-    element_type: ElementType,
+    (element_type, kind): (ElementType, VoxelKind),
     packed_size: Option<usize>,
     data_file: &str,
 ) -> String {
@@ -67,6 +68,9 @@ fn header_text(
     line("CenterOfRotation", "0 0 0");
     line("ElementSpacing", &join(&grid.spacing_mm()));
     line("DimSize", &format!("{ni} {nj} {nk}"));
+    if kind == VoxelKind::Vector {
+        line("ElementNumberOfChannels", "3");
+    }
     line("ElementType", element_name(element_type));
     line("ElementDataFile", data_file);
     text

@@ -23,6 +23,8 @@ pub(super) struct Header {
     pub(super) is_single_file: bool,
     /// `dim[0]`, the number of dimensions, and the sizes.
     pub(super) dim: [i64; 8],
+    /// What the numbers mean; 0 says nothing.
+    pub(super) intent_code: i32,
     pub(super) datatype: i16,
     pub(super) bitpix: i16,
     /// `pixdim[0]` is qfac, then voxel sizes.
@@ -118,6 +120,7 @@ impl Header {
             byte_order: fields.byte_order,
             is_single_file,
             dim: std::array::from_fn(|n| i64::from(fields.i16(40 + 2 * n))),
+            intent_code: i32::from(fields.i16(68)),
             datatype: fields.i16(70),
             bitpix: fields.i16(72),
             pixdim: std::array::from_fn(|n| f64::from(fields.f32(76 + 4 * n))),
@@ -156,6 +159,7 @@ impl Header {
             byte_order: fields.byte_order,
             is_single_file,
             dim: std::array::from_fn(|n| fields.i64(16 + 8 * n)),
+            intent_code: fields.i32(504),
             datatype: fields.i16(12),
             bitpix: fields.i16(14),
             pixdim: std::array::from_fn(|n| fields.f64(104 + 8 * n)),

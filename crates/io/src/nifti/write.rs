@@ -5,8 +5,8 @@ use std::path::Path;
 use synthct_image::{Grid, Matrix3};
 
 use super::geometry::{flip_xy, flipped_xy, quaternion_of};
-use super::{name_without, strip_extension};
-use crate::output::{Packer, VoxelWriter, write_aside};
+use super::{INTENT_VECTOR, name_without, strip_extension};
+use crate::output::{Packer, VoxelKind, VoxelWriter, write_aside};
 use crate::{ElementType, IoError};
 
 /// `NIFTI_XFORM_SCANNER_ANAT`: the matrix leads to the scanner's (here the patient's) coordinates.
@@ -22,6 +22,7 @@ pub(crate) fn write(
     path: &Path,
     grid: &Grid,
     element_type: ElementType,
+    kind: VoxelKind,
     voxels: &VoxelWriter,
 ) -> Result<(), IoError> {
     let version = if grid.size_ijk().iter().all(|&n| i16::try_from(n).is_ok()) { 1 } else { 2 };
@@ -30,7 +31,7 @@ pub(crate) fn write(
 
     let pair = name_without(path, "hdr").or_else(|| name_without(path, "img"));
     let Some((stem, was_gzipped, is_upper)) = pair else {
-        let header = header_bytes(grid, element_type, version, true);
+        let header = header_bytes(grid, element_type, kind, version, true);
         return write_aside(path, packer, |sink| {
             sink.write_all(&header)?;
             voxels(sink)
@@ -43,7 +44,7 @@ pub(crate) fn write(
     let (image_path, header_path) = (name_of("img"), name_of("hdr"));
     // The voxels first: a header that stands alone would announce what is not there.
     write_aside(&image_path, packer, voxels)?;
-    let header = header_bytes(grid, element_type, version, false);
+    let header = header_bytes(grid, element_type, kind, version, false);
     write_aside(&header_path, packer, |sink| sink.write_all(&header))
 }
 
@@ -51,10 +52,11 @@ pub(crate) fn write(
 pub(super) fn header_bytes(
     grid: &Grid,
     element_type: ElementType,
+    kind: VoxelKind,
     version: u8,
     is_single_file: bool,
 ) -> Vec<u8> {
-    let fields = HeaderFields::of(grid, element_type);
+    let fields = HeaderFields::of(grid, element_type, kind);
     let mut header =
         if version == 1 { nifti1(&fields, is_single_file) } else { nifti2(&fields, is_single_file) };
     if is_single_file {
@@ -66,6 +68,7 @@ pub(super) fn header_bytes(
 /// The values that both versions hold.
 struct HeaderFields {
     dim: [i64; 8],
+    intent_code: i16,
     datatype: i16,
     bitpix: i16,
     pixdim: [f64; 8],
@@ -75,7 +78,7 @@ struct HeaderFields {
 }
 
 impl HeaderFields {
-    fn of(grid: &Grid, element_type: ElementType) -> Self {
+    fn of(grid: &Grid, element_type: ElementType, kind: VoxelKind) -> Self {
         let [ni, nj, nk] = grid.size_ijk().map(|n| n as i64);
         let [di, dj, dk] = grid.spacing_mm();
         let direction_ras = flipped_xy(grid.direction());
@@ -83,7 +86,14 @@ impl HeaderFields {
         let columns = direction_ras * Matrix3::diagonal(grid.spacing_mm());
         let origin_ras = flip_xy(grid.origin_lps().to_array());
         Self {
-            dim: [3, ni, nj, nk, 1, 1, 1, 1],
+            dim: match kind {
+                VoxelKind::Scalar => [3, ni, nj, nk, 1, 1, 1, 1],
+                VoxelKind::Vector => [5, ni, nj, nk, 1, 3, 1, 1],
+            },
+            intent_code: match kind {
+                VoxelKind::Scalar => 0,
+                VoxelKind::Vector => INTENT_VECTOR,
+            },
             datatype: datatype_code(element_type),
             bitpix: 8 * element_type.n_bytes() as i16,
             pixdim: [qfac, di, dj, dk, 0.0, 0.0, 0.0, 0.0],
@@ -128,6 +138,7 @@ fn nifti1(fields: &HeaderFields, is_single_file: bool) -> Vec<u8> {
     for (n, &size) in fields.dim.iter().enumerate() {
         put(&mut header, 40 + 2 * n, (size as i16).to_le_bytes());
     }
+    put(&mut header, 68, fields.intent_code.to_le_bytes());
     put(&mut header, 70, fields.datatype.to_le_bytes());
     put(&mut header, 72, fields.bitpix.to_le_bytes());
     put_f32s(&mut header, 76, &fields.pixdim);
@@ -170,6 +181,7 @@ fn nifti2(fields: &HeaderFields, is_single_file: bool) -> Vec<u8> {
     for (row, values) in fields.srow.iter().enumerate() {
         put_f64s(&mut header, 400 + 32 * row, values);
     }
+    put(&mut header, 504, i32::from(fields.intent_code).to_le_bytes());
     put(&mut header, 500, i32::from(MILLIMETRES_AND_SECONDS).to_le_bytes());
     header
 }

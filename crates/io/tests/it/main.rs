@@ -5,4 +5,5 @@ mod dicom;
 mod goldens;
 mod real_files;
 mod refusals;
+mod transforms;
 mod writing;
