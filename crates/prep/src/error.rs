@@ -46,4 +46,30 @@ pub enum PrepError {
         /// The standard deviation given.
         sd: f64,
     },
+    /// Settings of N4 that cannot be used.
+    #[error("N4 cannot be run: {}", problems.join("; "))]
+    N4Config {
+        /// What is wrong with each, a sentence each.
+        problems: Vec<String>,
+    },
+    /// A weight below zero.
+    #[error("weights must not be negative, but that of voxel [k, j, i] = {index_kji:?} is {value}")]
+    NegativeWeight {
+        /// The first such voxel.
+        index_kji: [usize; 3],
+        /// Its weight.
+        value: f32,
+    },
+    /// A mask with too few positive voxels to fit a bias field to.
+    #[error(
+        "N4 needs {needed} voxels of positive intensity inside the mask, but {n} are left at shrink factor {shrink_factor}"
+    )]
+    TooFewSamples {
+        /// How many there are.
+        n: usize,
+        /// How many there must be.
+        needed: usize,
+        /// The shrink factor.
+        shrink_factor: usize,
+    },
 }

@@ -7,8 +7,10 @@
 
 mod body;
 mod error;
+mod n4;
 mod zscore;
 
 pub use body::{body_mask_ct, body_mask_mr};
 pub use error::PrepError;
+pub use n4::{N4Config, N4Correction, N4Level, N4Progress, n4};
 pub use zscore::{ZScore, zscore};
