@@ -1,10 +1,12 @@
 //! How a model is trained.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use synthct_loss::RoiLossWeights;
 use synthct_nn::{Precision, RoiNetConfig};
+use synthct_prep::AugmentationConfig;
 
-use crate::{BulkDensityTable, FieldProblem, ModelError, OptimizerConfig};
+use crate::{BulkDensityTable, FieldProblem, ModelError, NormalizationMethod, OptimizerConfig};
 
 /// The settings of a training.
 ///
@@ -22,12 +24,14 @@ use crate::{BulkDensityTable, FieldProblem, ModelError, OptimizerConfig};
 /// | `max_gradient_norm` | – | none | > 0 | ours |
 /// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` | ours |
 /// | `seed` | – | 0 | any | – |
-/// | `augmentation` | – | [`Augmentation::standard`] | – | noise and mirroring are the paper's, their size ours |
+/// | `normalization` | – | z-score in the body | [`NormalizationMethod`] | ours |
+/// | `augmentation` | – | [`AugmentationConfig::mirror_and_noise`] | [`AugmentationConfig`] | noise and mirroring are the paper's, their size ours |
 /// | `skip_slices_without_body` | – | true | – | ours |
 /// | `checkpoint_every_steps` | steps | none: every epoch | ≥ 1 | ours |
 ///
 /// The baselines use `architecture`, `channels` and `spacing_mm` alone; the rest has no effect on them.
-/// A stored configuration without `optimizer` or `precision` is of a version that knew Nadam or `f32` only, and means it.
+/// A stored configuration without `optimizer`, `precision` or `normalization` is of a version that knew Nadam, `f32` or
+/// z-scores only, and means it; one with `augmentation` in the three fields of earlier versions means their changes.
 /// Validation slices are not augmented (the paper augments them with noise and mirroring), so that epochs are compared
 /// on the same images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,8 +65,12 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// The seed of all random numbers.
     pub seed: u64,
-    /// Random changes of training slices.
-    pub augmentation: Augmentation,
+    /// How the MR channels are brought to one intensity scale.
+    #[serde(default)]
+    pub normalization: NormalizationMethod,
+    /// Random changes of training slices, after normalization.
+    #[serde(deserialize_with = "augmentation_of_any_version")]
+    pub augmentation: AugmentationConfig,
     /// Whether slices without body are left out of training and validation.
     pub skip_slices_without_body: bool,
     /// If given, a checkpoint is also written after this many steps within an epoch.
@@ -137,28 +145,31 @@ pub struct BulkDensityTraining {
     pub table: BulkDensityTable,
 }
 
-/// Random changes of training slices, after normalization.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Augmentation {
-    /// Whether half of the slices are mirrored left to right.
-    pub mirror: bool,
-    /// The standard deviation of Gaussian noise added to the MR, in units of the body's standard deviation.
-    pub noise_sd: f32,
-    /// MR values of a slice are multiplied by a factor drawn uniformly from 1 ± this.
-    pub scale: f32,
-}
-
-impl Augmentation {
-    /// Mirroring, noise of 0.03 and scaling by ±5 %; the sizes are ours, the paper gives none.
-    pub const fn standard() -> Self {
-        Self { mirror: true, noise_sd: 0.03, scale: 0.05 }
+/// Reads the augmentation, also as versions before rotation and scaling stored it.
+fn augmentation_of_any_version<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<AugmentationConfig, D::Error> {
+    /// What earlier versions knew.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Before {
+        mirror: bool,
+        noise_sd: f64,
+        scale: f64,
     }
-
-    /// No changes.
-    pub const fn none() -> Self {
-        Self { mirror: false, noise_sd: 0.0, scale: 0.0 }
+    let value = serde_json::Value::deserialize(deserializer)?;
+    if value.get("mirror").is_none() {
+        return serde_json::from_value(value).map_err(D::Error::custom);
     }
+    let Before { mirror, noise_sd, scale } = serde_json::from_value(value).map_err(D::Error::custom)?;
+    Ok(AugmentationConfig {
+        mirror_probability: if mirror { 0.5 } else { 0.0 },
+        noise_probability: 1.0,
+        noise_sd: [noise_sd; 2],
+        stretch_probability: 1.0,
+        stretch: scale,
+        ..AugmentationConfig::neutral()
+    })
 }
 
 impl RoiNetTraining {
@@ -227,7 +238,8 @@ impl TrainConfig {
             max_gradient_norm: None,
             precision: Precision::F32,
             seed: 0,
-            augmentation: Augmentation::standard(),
+            normalization: NormalizationMethod::default(),
+            augmentation: AugmentationConfig::mirror_and_noise(),
             skip_slices_without_body: true,
             checkpoint_every_steps: None,
         })
@@ -292,14 +304,11 @@ impl TrainConfig {
         if let Some(steps) = self.checkpoint_every_steps {
             require(steps >= 1, "checkpoint_every_steps", steps.to_string(), "one or more");
         }
-        let Augmentation { noise_sd, scale, .. } = self.augmentation;
-        require(
-            noise_sd.is_finite() && noise_sd >= 0.0,
-            "augmentation.noise_sd",
-            noise_sd.to_string(),
-            "finite and zero or more",
-        );
-        require((0.0..1.0).contains(&scale), "augmentation.scale", scale.to_string(), "in [0, 1)");
+        for (field, value, ok, allowed) in
+            self.normalization.fields().into_iter().chain(self.augmentation.fields())
+        {
+            require(ok, field, value, allowed);
+        }
         match &self.architecture {
             Architecture::RoiNet(network) => {
                 require(
@@ -346,6 +355,8 @@ impl TrainConfig {
 
 #[cfg(test)]
 mod tests {
+    use synthct_prep::PercentileConfig;
+
     use super::*;
     use crate::NadamConfig;
 
@@ -383,8 +394,13 @@ mod tests {
         config.learning_rate = f64::NAN;
         config.max_gradient_norm = Some(0.0);
         config.checkpoint_every_steps = Some(0);
-        config.augmentation.noise_sd = f32::INFINITY;
-        config.augmentation.scale = 1.0;
+        config.normalization = NormalizationMethod::PercentileInBody(PercentileConfig {
+            low_percent: 50.0,
+            high_percent: 50.0,
+            clip: false,
+        });
+        config.augmentation.noise_sd = [0.0, f64::INFINITY];
+        config.augmentation.stretch = 1.0;
         config.architecture = Architecture::RoiNet(RoiNetTraining {
             variant: RoiVariant::ThreeTask,
             filters: 0,
@@ -410,8 +426,9 @@ mod tests {
             "learning_rate",
             "max_gradient_norm",
             "checkpoint_every_steps",
+            "normalization",
+            "augmentation.stretch",
             "augmentation.noise_sd",
-            "augmentation.scale",
             "architecture.filters",
             "architecture.dropout",
             "architecture.loss_weights",
@@ -421,13 +438,18 @@ mod tests {
     }
 
     #[test]
-    fn configurations_of_before_there_was_a_choice_mean_nadam_and_f32()
+    fn configurations_of_before_there_was_a_choice_mean_what_there_was()
     -> Result<(), Box<dyn std::error::Error>> {
         let config = TrainConfig::preset("3tn")?;
         let mut value = serde_json::to_value(&config)?;
         let fields = value.as_object_mut().ok_or("no object")?;
         assert_eq!(fields.remove("optimizer").ok_or("no field `optimizer`")?["kind"], "nadam");
         assert_eq!(fields.remove("precision").ok_or("no field `precision`")?, "f32");
+        assert_eq!(fields.remove("normalization").ok_or("no field `normalization`")?, "zscore-in-body");
+        fields.insert(
+            "augmentation".to_owned(),
+            serde_json::json!({ "mirror": true, "noise_sd": 0.03, "scale": 0.05 }),
+        );
         assert_eq!(serde_json::from_str::<TrainConfig>(&value.to_string())?, config);
         Ok(())
     }
@@ -435,8 +457,12 @@ mod tests {
     #[test]
     fn misspelled_fields_are_refused() -> Result<(), Box<dyn std::error::Error>> {
         let text = serde_json::to_string(&TrainConfig::preset("3tn")?)?;
-        for (from, to) in [("\"epochs\"", "\"epoch\""), ("\"filters\"", "\"filter\""), ("\"3tn\"", "\"5tn\"")]
-        {
+        for (from, to) in [
+            ("\"blur_mm\"", "\"blur\""),
+            ("\"epochs\"", "\"epoch\""),
+            ("\"filters\"", "\"filter\""),
+            ("\"3tn\"", "\"5tn\""),
+        ] {
             let changed = text.replace(from, to);
             assert_ne!(changed, text, "{from} occurs");
             assert!(serde_json::from_str::<TrainConfig>(&changed).is_err(), "{to}");

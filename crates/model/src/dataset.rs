@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt};
-use rand_distr::{Distribution, StandardNormal};
-use synthct_image::{Interpolation, Mask, Volume, resample};
+use rand_chacha::ChaCha8Rng;
+use synthct_image::{ImageError, Interpolation, Mask, Volume, VoxelIndex, resample};
+use synthct_prep::{AugmentationConfig, AugmentationDraw, MrScale};
 
+use crate::preprocessing::{PlacedMr, PreparedMr};
 use crate::random::{Purpose, stream};
-use crate::{Augmentation, Case, CaseProblem, ModelError, Preprocessing};
+use crate::{Case, CaseProblem, ModelError, Normalization, Preprocessing};
 
 /// CT values are clipped to this range before a network learns them, HU.
 pub(crate) const CT_RANGE_HU: [f32; 2] = [-1000.0, 3000.0];
@@ -23,7 +24,7 @@ pub(crate) struct PreparedCase {
     pub(crate) id: String,
     /// Normalized MR channels.
     pub(crate) channels: Vec<Volume<f32>>,
-    zero_signal: Vec<f32>,
+    scales: Vec<MrScale>,
     /// HU, clipped to [`CT_RANGE_HU`].
     pub(crate) ct: Volume<f32>,
     pub(crate) body: Mask,
@@ -54,23 +55,51 @@ pub(crate) struct Batch {
     pub(crate) bone: Tensor,
 }
 
-/// Prepares a case for learning.
-pub(crate) fn prepare_case(case: &Case, preprocessing: &Preprocessing) -> Result<PreparedCase, ModelError> {
-    let prepared = preprocessing.prepare(&case.mr)?;
-    let ct = resample(&case.ct, &prepared.grid, None, Interpolation::Linear, AIR_HU)?
+/// A case on the model grid, with its MR not yet on a common intensity scale.
+pub(crate) struct PlacedCase {
+    id: String,
+    mr: PlacedMr,
+    ct: Volume<f32>,
+    body: Mask,
+}
+
+/// Brings a case onto the model grid.
+pub(crate) fn place_case(case: &Case, preprocessing: &Preprocessing) -> Result<PlacedCase, ModelError> {
+    let mr = preprocessing.place(&case.mr)?;
+    let ct = resample(&case.ct, &mr.grid, None, Interpolation::Linear, AIR_HU)?
         .map(|hu| hu.clamp(CT_RANGE_HU[0], CT_RANGE_HU[1]));
-    let body = case.body.resampled(&prepared.grid, None)?;
+    let body = case.body.resampled(&mr.grid, None)?;
     if body.count() == 0 {
-        let what = format!("no voxel of the body mask is left on the model grid {}", prepared.grid);
+        let what = format!("no voxel of the body mask is left on the model grid {}", mr.grid);
         return Err(ModelError::Cases { problems: vec![CaseProblem { id: case.id.clone(), what }] });
     }
-    Ok(PreparedCase {
-        id: case.id.clone(),
-        channels: prepared.channels,
-        zero_signal: prepared.zero_signal,
-        ct,
-        body,
-    })
+    Ok(PlacedCase { id: case.id.clone(), mr, ct, body })
+}
+
+impl PlacedCase {
+    /// What a normalization learns from: the channels and the body that was found in them.
+    pub(crate) fn mr(&self) -> (&[Volume<f32>], &Mask) {
+        (&self.mr.channels, &self.mr.body_on_model_grid)
+    }
+
+    /// Brings the MR onto the common scale.
+    pub(crate) fn normalized(self, normalization: &Normalization) -> Result<PreparedCase, ModelError> {
+        let Self { id, mr, ct, body } = self;
+        match mr.normalized(normalization) {
+            Ok(PreparedMr { channels, scales, .. }) => Ok(PreparedCase { id, channels, scales, ct, body }),
+            Err(error) => Err(ModelError::InCase { id, source: Box::new(error.into()) }),
+        }
+    }
+}
+
+impl PreparedCase {
+    /// Checks that the MR suits the augmentation.
+    pub(crate) fn require_suited(&self, augmentation: &AugmentationConfig) -> Result<(), ModelError> {
+        let mut scales = self.scales.iter();
+        scales
+            .try_for_each(|scale| augmentation.require_suited(scale))
+            .map_err(|error| ModelError::InCase { id: self.id.clone(), source: Box::new(error.into()) })
+    }
 }
 
 impl Dataset {
@@ -135,11 +164,11 @@ impl Dataset {
         format!("`{}` slice {} (z {z_mm:.1} mm)", case.id, slice.k)
     }
 
-    /// Slices of one padded size as tensors, changed at random if asked.
+    /// Slices of one padded size as tensors, changed at random if asked, one after the other.
     pub(crate) fn batch(
         &self,
         slices: &[SliceRef],
-        augmentation: Option<(&Augmentation, &mut dyn Rng)>,
+        augmentation: Option<(&AugmentationConfig, &mut ChaCha8Rng)>,
         device: &Device,
     ) -> Result<Batch, ModelError> {
         let size = slices.first().map_or([0, 0], |&slice| self.padded_size(slice));
@@ -150,23 +179,16 @@ impl Dataset {
             (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
         let mut changes = augmentation;
         for slice in slices {
-            let case = &self.cases[slice.case];
-            let mirror = match &mut changes {
-                Some((config, rng)) => config.mirror && rng.random_bool(0.5),
-                None => false,
-            };
-            for (channel, &zero) in case.channels.iter().zip(&case.zero_signal) {
-                let from = mr.len();
-                push_slice(&mut mr, channel, slice.k, size, mirror, zero, |&value| value);
-                if let Some((config, rng)) = &mut changes {
-                    disturb(&mut mr[from..], config, *rng);
-                }
+            let mut images = self.slice_images(*slice)?;
+            if let Some((config, rng)) = &mut changes {
+                images.change(&AugmentationDraw::sample(config, *rng)?)?;
+            }
+            for (channel, scale) in &images.channels {
+                push_slice(&mut mr, channel, 0, size, scale.zero_signal as f32, |&value| value);
             }
             let from = ct.len();
-            push_slice(&mut ct, &case.ct, slice.k, size, mirror, AIR_KHU, |hu| hu / 1000.0);
-            push_slice(&mut body, case.body.volume(), slice.k, size, mirror, 0.0, |&inside| {
-                if inside { 1.0 } else { 0.0 }
-            });
+            push_slice(&mut ct, &images.ct, 0, size, AIR_KHU, |hu| hu / 1000.0);
+            push_slice(&mut body, images.body.volume(), 0, size, 0.0, |&inside| f32::from(u8::from(inside)));
             bone.extend(
                 ct[from..]
                     .iter()
@@ -182,50 +204,64 @@ impl Dataset {
             bone: Tensor::from_vec(bone, shape(1), device)?,
         })
     }
+
+    fn slice_images(&self, slice: SliceRef) -> Result<SliceImages, ModelError> {
+        let case = &self.cases[slice.case];
+        let mut channels = Vec::with_capacity(case.channels.len());
+        for (channel, &scale) in case.channels.iter().zip(&case.scales) {
+            channels.push((one_slice(channel, slice.k)?, scale));
+        }
+        let body = Mask::new(one_slice(case.body.volume(), slice.k)?);
+        Ok(SliceImages { channels, ct: one_slice(&case.ct, slice.k)?, body })
+    }
 }
 
-/// Appends slice `k`, mirrored along i if asked, padded at the far ends to `size` (height, width).
+/// The images of one slice, on a grid with a single k.
+struct SliceImages {
+    channels: Vec<(Volume<f32>, MrScale)>,
+    ct: Volume<f32>,
+    body: Mask,
+}
+
+impl SliceImages {
+    fn change(&mut self, draw: &AugmentationDraw) -> Result<(), ModelError> {
+        for (n, (channel, scale)) in self.channels.iter_mut().enumerate() {
+            *channel = draw.apply_to_mr(channel, scale, n)?;
+        }
+        self.ct = draw.apply_to_image(&self.ct, AIR_HU)?;
+        self.body = draw.apply_to_mask(&self.body)?;
+        Ok(())
+    }
+}
+
+/// Slice `k` as a volume of its own.
+fn one_slice<T: Copy>(volume: &Volume<T>, k: usize) -> Result<Volume<T>, ImageError> {
+    let [ni, nj, _] = volume.grid().size_ijk();
+    let grid = volume.grid().crop(VoxelIndex::new(0, 0, k), [ni, nj, 1])?;
+    Volume::from_vec(grid, volume.as_slice()[k * ni * nj..(k + 1) * ni * nj].to_vec())
+}
+
+/// Appends slice `k`, padded at the far ends to `size` (height, width).
 pub(crate) fn push_slice<T>(
     into: &mut Vec<f32>,
     volume: &Volume<T>,
     k: usize,
     size: [usize; 2],
-    mirror: bool,
     fill: f32,
     value_of: impl Fn(&T) -> f32,
 ) {
     let [ni, nj, _] = volume.grid().size_ijk();
     let start = into.len();
     for row in volume.as_slice()[k * ni * nj..(k + 1) * ni * nj].chunks_exact(ni) {
-        if mirror {
-            into.extend(row.iter().rev().map(&value_of));
-        } else {
-            into.extend(row.iter().map(&value_of));
-        }
+        into.extend(row.iter().map(&value_of));
         into.resize(into.len() + size[1] - ni, fill);
     }
     into.resize(start + size[0] * size[1], fill);
 }
 
-/// Scales the values and adds noise.
-fn disturb(values: &mut [f32], config: &Augmentation, rng: &mut dyn Rng) {
-    if config.scale > 0.0 {
-        let factor = rng.random_range(1.0 - config.scale..=1.0 + config.scale);
-        for value in values.iter_mut() {
-            *value *= factor;
-        }
-    }
-    if config.noise_sd > 0.0 {
-        for value in values {
-            let normal: f32 = StandardNormal.sample(rng);
-            *value += config.noise_sd * normal;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use synthct_image::{Grid, PointLps, VoxelIndex};
+    use synthct_image::{Grid, PointLps};
 
     use super::*;
 
@@ -239,7 +275,7 @@ mod tests {
         Ok(PreparedCase {
             id: id.to_owned(),
             channels: vec![mr.clone(), mr.map(|value| -value)],
-            zero_signal: vec![-5.0, -6.0],
+            scales: [-5.0, -6.0].map(|zero_signal| MrScale { zero_signal, mean: 0.0, sd: 1.0 }).to_vec(),
             ct,
             body: Mask::new(body),
         })
@@ -291,7 +327,7 @@ mod tests {
     fn mirroring_turns_image_and_truth_together() -> Result<(), Box<dyn std::error::Error>> {
         let dataset = Dataset::new(vec![case("a", [3, 4, 2])?], 5, true);
         let slices = &dataset.batches_in_order(1)[0];
-        let config = Augmentation { mirror: true, noise_sd: 0.0, scale: 0.0 };
+        let config = AugmentationConfig { mirror_probability: 0.5, ..AugmentationConfig::neutral() };
         let plain = dataset.batch(slices, None, &Device::Cpu)?;
         let mut n_mirrored = 0;
         for step in 0..20 {
@@ -321,33 +357,50 @@ mod tests {
     }
 
     #[test]
-    fn noise_and_scale_have_the_size_asked_for() {
-        let mut rng = stream(3, Purpose::Augmentation, 1, 1);
-        let moments = |values: &[f32]| {
-            let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
-            let variance =
-                values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / values.len() as f64;
-            (mean, variance.sqrt())
+    fn rotation_moves_image_and_truth_together() -> Result<(), Box<dyn std::error::Error>> {
+        // A bright square of bone off the middle in a dark square of soft tissue.
+        let grid = Grid::axis_aligned([40, 40, 1], [1.0, 1.0, 3.0], PointLps::ORIGIN)?;
+        let within = |index: VoxelIndex, from: usize, to: usize| {
+            (from..to).contains(&index.i) && (from..to).contains(&index.j)
         };
-        let mut noise = vec![2.0; 100_000];
-        disturb(&mut noise, &Augmentation { mirror: false, noise_sd: 0.5, scale: 0.0 }, &mut rng);
-        let (mean, sd) = moments(&noise);
-        // Five standard errors.
-        assert!((mean - 2.0).abs() < 0.008 && (sd - 0.5).abs() < 0.006, "mean {mean}, sd {sd}");
-        let factors: Vec<f32> = (0..1000)
-            .map(|_| {
-                let mut values = [2.0, -4.0];
-                disturb(&mut values, &Augmentation { mirror: false, noise_sd: 0.0, scale: 0.1 }, &mut rng);
-                assert!((values[1] / values[0] + 2.0).abs() < 1e-5, "one factor for a slice: {values:?}");
-                values[0] / 2.0
-            })
-            .collect();
-        let (mean, sd) = moments(&factors);
-        assert!(
-            (mean - 1.0).abs() < 0.01 && (sd - 0.1 / 3.0_f64.sqrt()).abs() < 0.005,
-            "mean {mean}, sd {sd}"
-        );
-        assert!(factors.iter().all(|factor| (0.9..=1.1).contains(factor)));
+        let ct = Volume::from_index_fn(&grid, |index| match index {
+            _ if within(index, 22, 28) => 1000.0,
+            _ if within(index, 10, 30) => 0.0,
+            _ => AIR_HU,
+        });
+        let case = PreparedCase {
+            id: "square".to_owned(),
+            channels: vec![ct.map(|hu| hu / 1000.0)],
+            scales: vec![MrScale { zero_signal: -1.0, mean: 0.0, sd: 1.0 }],
+            body: Mask::from_values(&ct, |&hu| hu > -500.0),
+            ct,
+        };
+        let dataset = Dataset::new(vec![case], 8, true);
+        let slices = &dataset.batches_in_order(1)[0];
+        let config = AugmentationConfig {
+            rotation_probability: 1.0,
+            rotation_deg: [0.0, 0.0, 40.0],
+            scaling_probability: 1.0,
+            scaling: 0.2,
+            ..AugmentationConfig::neutral()
+        };
+        let plain = dataset.batch(slices, None, &Device::Cpu)?.mr.flatten_all()?.to_vec1::<f32>()?;
+        for step in 0..6 {
+            let mut rng = stream(5, Purpose::Augmentation, 1, step);
+            let batch = dataset.batch(slices, Some((&config, &mut rng)), &Device::Cpu)?;
+            let flat = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+            let (mr, ct) = (flat(&batch.mr)?, flat(&batch.ct_khu)?);
+            assert_ne!(mr, plain, "step {step}");
+            assert!(mr.iter().zip(&ct).all(|(mr, khu)| (mr - khu).abs() < 1e-6), "step {step}");
+            let (body, bone) = (flat(&batch.body)?, flat(&batch.bone)?);
+            let of_ct = |from: f32| ct.iter().map(|&khu| f32::from(u8::from(khu > from))).collect::<Vec<_>>();
+            let differ =
+                |a: &[f32], b: &[f32]| a.iter().zip(b).filter(|(a, b)| (*a - *b).abs() > 0.5).count();
+            // Nearest and linear agree but for voxels on the edges.
+            assert!(differ(&body, &of_ct(-0.5)) <= 12, "step {step}: {}", differ(&body, &of_ct(-0.5)));
+            assert_eq!(differ(&bone, &of_ct(0.25)), 0, "step {step}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod error;
 mod event;
 mod files;
 mod network;
+mod normalization;
 mod optimizer;
 mod package;
 mod predict;
@@ -36,17 +37,17 @@ pub use candle_core;
 pub use case::{Case, check_cases};
 pub use computed_on::device_kind;
 pub use config::{
-    Architecture, Augmentation, BulkDensityTraining, RoiNetTraining, RoiVariant, TrainConfig,
-    VoxelRegressionTraining,
+    Architecture, BulkDensityTraining, RoiNetTraining, RoiVariant, TrainConfig, VoxelRegressionTraining,
 };
 pub use error::{CaseProblem, FieldProblem, ModelError};
 pub use event::{LossTerms, TrainEvent, TrainObserver, Unobserved};
+pub use normalization::{Normalization, NormalizationMethod};
 pub use optimizer::{AdamConfig, NadamConfig, Optimizer, OptimizerConfig, OptimizerProgress};
 pub use package::{CaseIdentity, ModelPackage, PACKAGE_FORMAT_VERSION, PackagedModel, Provenance};
 pub use predict::{
     HeadImages, OutsideBody, PredictOptions, PredictProgress, PredictWarning, Prediction, SCT_RANGE_HU,
     predict,
 };
-pub use preprocessing::{BodyMethod, Normalization, Orientation, Preprocessing};
+pub use preprocessing::{BodyMethod, Orientation, Preprocessing};
 pub use run_folder::{RunRecord, read_run};
 pub use train::{RunMode, TrainOutcome, train};

@@ -377,8 +377,9 @@ impl<'a> Slices<'a> {
             let ks = chunks[n];
             let mut values = Vec::with_capacity(ks.len() * channels.len() * self.size[0] * self.size[1]);
             for &k in ks {
-                for (channel, &zero) in channels.iter().zip(&self.prepared.zero_signal) {
-                    push_slice(&mut values, channel, k, self.size, false, zero, |&value| value);
+                for (channel, scale) in channels.iter().zip(&self.prepared.scales) {
+                    let zero = scale.zero_signal as f32;
+                    push_slice(&mut values, channel, k, self.size, zero, |&value| value);
                 }
             }
             let shape = (ks.len(), channels.len(), self.size[0], self.size[1]);

@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 use synthct_image::{Grid, Interpolation, Mask, Volume, VoxelIndex, resample};
-use synthct_prep::{body_mask_mr, zscore};
+use synthct_prep::{MrScale, PrepError, body_mask_mr};
 
-use crate::{FieldProblem, ModelError};
+use crate::{FieldProblem, ModelError, Normalization};
 
 /// How an MR is prepared, in training and prediction alike.
 ///
 /// The steps, in order: the body is found in the first channel; all channels are resampled linearly onto an axis-aligned
 /// LPS grid of `spacing_mm` that covers the image (an image that already has that spacing along patient axes is only
 /// reordered), zero signal outside; the grid is cropped to the body and `crop_margin_mm` if given; each channel is
-/// z-scored with the mean and standard deviation inside the body; axial slices are padded with zero signal at their
+/// normalized with what is inside the body; axial slices are padded with zero signal at their
 /// far ends to a multiple of `size_multiple`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,12 +48,17 @@ pub enum BodyMethod {
     MrFirstChannel,
 }
 
-/// How intensities are brought to one scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Normalization {
-    /// [`synthct_prep::zscore`] inside the body, channel by channel.
-    #[serde(rename = "zscore-in-body")]
-    ZScoreInBody,
+/// An MR on the model grid, with its intensities not yet on a common scale.
+#[derive(Clone, Debug)]
+pub(crate) struct PlacedMr {
+    /// The model grid, cropped.
+    pub(crate) grid: Grid,
+    /// The channels on the model grid.
+    pub(crate) channels: Vec<Volume<f32>>,
+    /// The body as found, on the MR's grid.
+    pub(crate) body: Mask,
+    /// The body on the model grid.
+    pub(crate) body_on_model_grid: Mask,
 }
 
 /// An MR as a model sees it.
@@ -63,8 +68,8 @@ pub(crate) struct PreparedMr {
     pub(crate) grid: Grid,
     /// The normalized channels on the model grid.
     pub(crate) channels: Vec<Volume<f32>>,
-    /// What zero signal is after normalization, a channel each.
-    pub(crate) zero_signal: Vec<f32>,
+    /// Where intensities lie after normalization, a channel each.
+    pub(crate) scales: Vec<MrScale>,
     /// The body as found, on the MR's grid.
     pub(crate) body: Mask,
     /// The body on the model grid.
@@ -93,12 +98,19 @@ impl Preprocessing {
             format!("{:?}", self.crop_margin_mm),
             "finite and zero or more",
         );
+        let problem = self.normalization.problem(self.channels.len());
+        require(problem.is_none(), "normalization", problem.unwrap_or_default(), "usable");
         require(self.size_multiple >= 1, "size_multiple", self.size_multiple.to_string(), "one or more");
         problems
     }
 
     /// Prepares an MR whose channels are finite and share a grid.
     pub(crate) fn prepare(&self, mr: &[Volume<f32>]) -> Result<PreparedMr, ModelError> {
+        Ok(self.place(mr)?.normalized(&self.normalization)?)
+    }
+
+    /// The steps before normalization.
+    pub(crate) fn place(&self, mr: &[Volume<f32>]) -> Result<PlacedMr, ModelError> {
         let (Some(first), Some(first_name)) = (mr.first(), self.channels.first()) else {
             return Err(ModelError::ChannelCount { channels: self.channels.clone(), found: mr.len() });
         };
@@ -122,16 +134,22 @@ impl Preprocessing {
                 (grid, body_on_model_grid)
             }
         };
-        let mut channels = Vec::with_capacity(mr.len());
-        let mut zero_signal = Vec::with_capacity(mr.len());
-        for channel in mr {
-            let resampled = resample(channel, &grid, None, Interpolation::Linear, 0.0)?;
-            let Normalization::ZScoreInBody = self.normalization;
-            let (normalized, parameters) = zscore(&resampled, &body_on_model_grid)?;
-            channels.push(normalized);
-            zero_signal.push((-parameters.mean / parameters.sd) as f32);
-        }
-        Ok(PreparedMr { grid, channels, zero_signal, body, body_on_model_grid })
+        let channels = mr
+            .iter()
+            .map(|channel| resample(channel, &grid, None, Interpolation::Linear, 0.0))
+            .collect::<Result<_, _>>()?;
+        Ok(PlacedMr { grid, channels, body, body_on_model_grid })
+    }
+}
+
+impl PlacedMr {
+    /// The step to a common scale.
+    pub(crate) fn normalized(self, normalization: &Normalization) -> Result<PreparedMr, PrepError> {
+        let Self { grid, channels, body, body_on_model_grid } = self;
+        let normalized = channels.iter().enumerate();
+        let normalized = normalized.map(|(n, channel)| normalization.apply(n, channel, &body_on_model_grid));
+        let (channels, scales) = normalized.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        Ok(PreparedMr { grid, channels, scales, body, body_on_model_grid })
     }
 }
 

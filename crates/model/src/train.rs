@@ -9,7 +9,7 @@ use candle_core::Device;
 use crate::baseline::sorted_samples;
 use crate::case::check_cases;
 use crate::computed_on::computed_on;
-use crate::dataset::{Dataset, PreparedCase, prepare_case};
+use crate::dataset::{Dataset, PlacedCase, PreparedCase, place_case};
 use crate::preprocessing::spacing_along_lps;
 use crate::run_folder::{RunFolder, Split};
 use crate::trainer::train_network;
@@ -71,11 +71,12 @@ pub fn train(
     let computed_on = computed_on(device, is_network.then_some(config.precision));
     let split = Split { train: identities(train), validation: identities(validation) };
     let folder = RunFolder::open(run_dir, mode, config, &split)?;
-    let preprocessing = Preprocessing {
+    let mut preprocessing = Preprocessing {
         channels: config.channels.clone(),
         orientation: Orientation::AxialLps,
         spacing_mm: config.spacing_mm.unwrap_or_else(|| spacing_along_lps(train[0].ct.grid())),
         body: BodyMethod::MrFirstChannel,
+        // What the method learns is put in once the training cases are on the model grid, which needs none of it.
         normalization: Normalization::ZScoreInBody,
         crop_margin_mm: config.crop_margin_mm,
         size_multiple: config.size_multiple,
@@ -92,11 +93,11 @@ pub fn train(
     };
     let n_cases = train.len() + if is_network { validation.len() } else { 0 };
     let mut n_ready = 0;
-    let mut prepare = |cases: &[Case]| -> Result<ControlFlow<(), Vec<PreparedCase>>, ModelError> {
-        let mut prepared = Vec::with_capacity(cases.len());
+    let mut place = |cases: &[Case]| -> Result<ControlFlow<(), Vec<PlacedCase>>, ModelError> {
+        let mut placed = Vec::with_capacity(cases.len());
         for case in cases {
-            prepared.push(
-                prepare_case(case, &preprocessing)
+            placed.push(
+                place_case(case, &preprocessing)
                     .map_err(|error| ModelError::InCase { id: case.id.clone(), source: Box::new(error) })?,
             );
             n_ready += 1;
@@ -105,18 +106,25 @@ pub fn train(
                 return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(ControlFlow::Continue(prepared))
+        Ok(ControlFlow::Continue(placed))
     };
-    let ControlFlow::Continue(prepared) = prepare(train)? else {
+    let ControlFlow::Continue(train) = place(train)? else {
         return Ok(TrainOutcome::Stopped);
     };
+    let ControlFlow::Continue(validation) = place(if is_network { validation } else { &[] })? else {
+        return Ok(TrainOutcome::Stopped);
+    };
+    preprocessing.normalization =
+        config.normalization.fitted(config.channels.len(), train.iter().map(PlacedCase::mr))?;
+    let prepare = |cases: Vec<PlacedCase>| -> Result<Vec<PreparedCase>, ModelError> {
+        cases.into_iter().map(|case| case.normalized(&preprocessing.normalization)).collect()
+    };
+    let prepared = prepare(train)?;
     let model = match &config.architecture {
         Architecture::RoiNet(network) => {
-            let ControlFlow::Continue(validation) = prepare(validation)? else {
-                return Ok(TrainOutcome::Stopped);
-            };
+            prepared.iter().try_for_each(|case| case.require_suited(&config.augmentation))?;
             let dataset = |cases| Dataset::new(cases, config.size_multiple, config.skip_slices_without_body);
-            let (train, validation) = (dataset(prepared), dataset(validation));
+            let (train, validation) = (dataset(prepared), dataset(prepare(validation)?));
             return train_network(
                 network,
                 &train,

@@ -12,6 +12,12 @@ pub enum PrepError {
     /// A mask without a voxel inside.
     #[error("the mask is empty, so there is nothing to take statistics of")]
     EmptyMask,
+    /// No mask, and no voxel above zero to take statistics of.
+    #[error("{what} without a mask takes voxels above zero, but there are none")]
+    NothingAboveZero {
+        /// What was to be done.
+        what: &'static str,
+    },
     /// A value that is NaN or infinite.
     #[error("{what} needs finite values, but voxel [k, j, i] = {index_kji:?} is {value}")]
     NotFinite {
@@ -45,6 +51,50 @@ pub enum PrepError {
         mean: f64,
         /// The standard deviation given.
         sd: f64,
+    },
+    /// Percentiles that cannot be 0 and 1 of a scale.
+    #[error("percentiles {low_percent} and {high_percent} are not usable: they must ascend within 0 and 100")]
+    Percentiles {
+        /// The one that was to become 0.
+        low_percent: f64,
+        /// The one that was to become 1.
+        high_percent: f64,
+    },
+    /// Values that cannot be 0 and 1 of a scale.
+    #[error("the range {low} to {high} is not usable: both must be finite, and the second above the first")]
+    PercentileRange {
+        /// What was to become 0.
+        low: f64,
+        /// What was to become 1.
+        high: f64,
+    },
+    /// Landmarks of a cohort that cannot be used.
+    #[error("Nyúl's landmarks are not usable: {problem}")]
+    Nyul {
+        /// What is wrong with them.
+        problem: &'static str,
+    },
+    /// A setting of the augmentation that is out of its range.
+    #[error("`{field}` is {value}, but must be {allowed}")]
+    Augmentation {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// An image in which tissue is not brighter than zero signal.
+    #[error(
+        "{what} is for magnitude images, but here the body's mean is {mean} and zero signal {zero_signal}"
+    )]
+    NotMagnitude {
+        /// What was to be done.
+        what: &'static str,
+        /// The mean inside the body.
+        mean: f64,
+        /// The value of a voxel without signal.
+        zero_signal: f64,
     },
     /// Settings of N4 that cannot be used.
     #[error("N4 cannot be run: {}", problems.join("; "))]

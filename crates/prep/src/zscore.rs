@@ -50,6 +50,38 @@ impl ZScore {
         }
     }
 
+    /// The mean and standard deviation of the values inside a mask, as in [`zscore`].
+    ///
+    /// # Errors
+    /// As [`zscore`].
+    pub fn of(mr: &Volume<f32>, mask: &Mask) -> Result<Self, PrepError> {
+        mr.grid().require_match(mask.grid())?;
+        let [ni, nj, _] = mr.grid().size_ijk();
+        let inside =
+            || std::iter::zip(mr.as_slice(), mask.as_slice()).enumerate().filter(|(_, (_, inside))| **inside);
+        let (mut n, mut sum) = (0_usize, 0.0);
+        for (at, (&value, _)) in inside() {
+            if !value.is_finite() {
+                let index_kji = [at / (ni * nj), at / ni % nj, at % ni];
+                return Err(PrepError::NotFinite { what: "a z-score inside the mask", index_kji, value });
+            }
+            n += 1;
+            sum += f64::from(value);
+        }
+        if n == 0 {
+            return Err(PrepError::EmptyMask);
+        }
+        let mean = sum / n as f64;
+        // A second pass, because the difference of two large sums would lose the variance of a high, flat signal.
+        let squares: f64 = inside().map(|(_, (&value, _))| (f64::from(value) - mean).powi(2)).sum();
+        let sd = (squares / n as f64).sqrt();
+        // Rounding of the mean alone leaves this much.
+        if sd <= 1e-12 * mean.abs() {
+            return Err(PrepError::NoContrast { what: "a z-score inside the mask", value: mean });
+        }
+        Self::new(mean, sd)
+    }
+
     /// (value − mean) / sd at every voxel, inside the mask or not.
     pub fn apply(&self, volume: &Volume<f32>) -> Volume<f32> {
         volume.map(|&value| ((f64::from(value) - self.mean) / self.sd) as f32)
@@ -84,31 +116,7 @@ impl ZScore {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn zscore(mr: &Volume<f32>, mask: &Mask) -> Result<(Volume<f32>, ZScore), PrepError> {
-    mr.grid().require_match(mask.grid())?;
-    let [ni, nj, _] = mr.grid().size_ijk();
-    let inside =
-        || std::iter::zip(mr.as_slice(), mask.as_slice()).enumerate().filter(|(_, (_, inside))| **inside);
-    let (mut n, mut sum) = (0_usize, 0.0);
-    for (at, (&value, _)) in inside() {
-        if !value.is_finite() {
-            let index_kji = [at / (ni * nj), at / ni % nj, at % ni];
-            return Err(PrepError::NotFinite { what: "a z-score inside the mask", index_kji, value });
-        }
-        n += 1;
-        sum += f64::from(value);
-    }
-    if n == 0 {
-        return Err(PrepError::EmptyMask);
-    }
-    let mean = sum / n as f64;
-    // A second pass, because the difference of two large sums would lose the variance of a high, flat signal.
-    let squares: f64 = inside().map(|(_, (&value, _))| (f64::from(value) - mean).powi(2)).sum();
-    let sd = (squares / n as f64).sqrt();
-    // Rounding of the mean alone leaves this much.
-    if sd <= 1e-12 * mean.abs() {
-        return Err(PrepError::NoContrast { what: "a z-score inside the mask", value: mean });
-    }
-    let parameters = ZScore::new(mean, sd)?;
+    let parameters = ZScore::of(mr, mask)?;
     Ok((parameters.apply(mr), parameters))
 }
 

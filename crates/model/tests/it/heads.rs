@@ -6,9 +6,10 @@ use std::path::Path;
 use synthct_image::{Grid, ImageError, Mask, PointLps, Volume, VoxelIndex};
 use synthct_model::candle_core::Device;
 use synthct_model::{
-    Architecture, Augmentation, Case, ModelError, ModelPackage, PredictOptions, Prediction, RunMode,
-    TrainConfig, TrainOutcome, Unobserved, predict, train,
+    Architecture, Case, ModelError, ModelPackage, PredictOptions, Prediction, RunMode, TrainConfig,
+    TrainOutcome, Unobserved, predict, train,
 };
+use synthct_prep::AugmentationConfig;
 
 /// A slightly tilted head: scalp, skull, brain and an air cavity off the middle; sizes vary with the subject.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +101,8 @@ pub(crate) fn small_config(preset: &str, epochs: usize) -> Result<TrainConfig, M
     config.epochs = epochs;
     config.batch_size = 4;
     config.seed = 7;
-    config.augmentation = Augmentation { mirror: true, noise_sd: 0.02, scale: 0.02 };
+    config.augmentation =
+        AugmentationConfig { noise_sd: [0.02; 2], stretch: 0.02, ..AugmentationConfig::mirror_and_noise() };
     if let Architecture::RoiNet(network) = &mut config.architecture {
         network.filters = 4;
     }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use synthct_model::{ModelError, ModelPackage};
+use synthct_model::{ModelError, ModelPackage, Normalization, NormalizationMethod};
+use synthct_prep::NyulConfig;
 
 use crate::TestResult;
 use crate::heads::{cases, predict_quietly, small_config, train_all};
@@ -81,6 +82,62 @@ fn networks_come_back_and_damage_is_named() -> TestResult {
     // As earlier versions name it.
     fs::write(&manifest, text.replacen("\"computed_on\"", "\"device\"", 1))?;
     assert_eq!(ModelPackage::load(&copy)?.provenance(), package.provenance());
+    Ok(())
+}
+
+#[test]
+fn a_standard_scale_is_learnt_from_the_training_cases_and_travels_with_the_package() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut config = small_config("3tn", 1)?;
+    config.normalization = NormalizationMethod::NyulInBody(NyulConfig {
+        output_range: [-1.0, 1.0],
+        ..NyulConfig::intensity_normalization()
+    });
+    let train_cases = cases(&[0, 1], 2)?;
+    let mut landmarks = Vec::new();
+    for validation in [2, 3] {
+        let run = folder.path().join(format!("run-{validation}"));
+        let validation = cases(&[validation], 2)?;
+        let package = train_all(&train_cases, &validation, &config, &run)?;
+        let Normalization::NyulInBody(scales) = package.preprocessing().normalization.clone() else {
+            return Err("another normalization".into());
+        };
+        // The MR's unit does not matter to landmarks.
+        let mr = &validation[0].mr;
+        let doubled: Vec<_> = mr.iter().map(|channel| channel.map(|&value| 2.0 * value)).collect();
+        let (sct, of_doubled) =
+            (predict_quietly(&package, mr)?.sct, predict_quietly(&package, &doubled)?.sct);
+        let differences = std::iter::zip(sct.as_slice(), of_doubled.as_slice()).map(|(a, b)| (a - b).abs());
+        let largest = differences.fold(0.0, f32::max);
+        assert!(largest < 1.0, "{largest} HU");
+        landmarks.push(scales);
+    }
+    assert_eq!(landmarks[0], landmarks[1], "validation cases have no part in them");
+    let ends = landmarks[0][0].standard_scale();
+    assert!((ends[0] + 1.0).abs() < 1e-9 && (ends[10] - 1.0).abs() < 1e-9, "{ends:?}");
+
+    let manifest = folder.path().join("run-2/package/manifest.json");
+    let mut changed: serde_json::Value = serde_json::from_slice(&fs::read(&manifest)?)?;
+    changed["preprocessing"]["normalization"]["nyul-in-body"] = serde_json::json!([]);
+    fs::write(&manifest, changed.to_string())?;
+    check_refused(&folder.path().join("run-2"), &["preprocessing", "0 standard scale(s) for 1 channel(s)"]);
+    Ok(())
+}
+
+#[test]
+fn packages_of_the_first_version_are_read_as_they_were_meant() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let run = folder.path().join("run");
+    let package = train_all(&cases(&[0], 2)?, &[], &small_config("regression", 1)?, &run)?;
+    let manifest = run.join("package/manifest.json");
+    let mut before: serde_json::Value = serde_json::from_slice(&fs::read(&manifest)?)?;
+    let config = &mut before["provenance"]["config"];
+    config["augmentation"] = serde_json::json!({ "mirror": true, "noise_sd": 0.02, "scale": 0.02 });
+    config.as_object_mut().ok_or("no object")?.remove("normalization").ok_or("no such field")?;
+    fs::write(&manifest, before.to_string())?;
+    let back = ModelPackage::load(&run)?;
+    assert_eq!(back.preprocessing(), package.preprocessing());
+    assert_eq!(back.provenance(), package.provenance());
     Ok(())
 }
 

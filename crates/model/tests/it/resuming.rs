@@ -7,9 +7,11 @@ use std::path::Path;
 use synthct_image::{Mask, Volume};
 use synthct_model::candle_core::Device;
 use synthct_model::{
-    Case, ModelError, OptimizerConfig, RunMode, TrainConfig, TrainEvent, TrainOutcome, Unobserved, train,
+    Case, ModelError, NormalizationMethod, OptimizerConfig, RunMode, TrainConfig, TrainEvent, TrainOutcome,
+    Unobserved, train,
 };
 use synthct_nn::Precision;
+use synthct_prep::{AugmentationConfig, NyulConfig};
 
 use crate::TestResult;
 use crate::heads::{cases, small_config};
@@ -47,6 +49,23 @@ impl Setting {
     fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let mut config = small_config("3tn", 4)?;
         config.checkpoint_every_steps = Some(1);
+        config.normalization = NormalizationMethod::NyulInBody(NyulConfig {
+            output_range: [-1.0, 1.0],
+            ..NyulConfig::intensity_normalization()
+        });
+        config.augmentation = AugmentationConfig {
+            rotation_probability: 0.7,
+            rotation_deg: [0.0, 0.0, 10.0],
+            scaling_probability: 0.7,
+            scaling: 0.1,
+            bias_field_probability: 0.7,
+            bias_field: 0.3,
+            gamma_probability: 0.7,
+            gamma: 0.2,
+            blur_probability: 0.5,
+            blur_mm: 2.0,
+            ..AugmentationConfig::mirror_and_noise()
+        };
         Ok(Self { train: cases(&[0, 1, 3], 4)?, validation: cases(&[2], 2)?, config })
     }
 
