@@ -4,7 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use synthct_loss::RoiLossWeights;
 use synthct_nn::{Precision, RoiNetConfig};
-use synthct_prep::AugmentationConfig;
+use synthct_prep::{AugmentationConfig, N4Config};
 
 use crate::{BulkDensityTable, FieldProblem, ModelError, NormalizationMethod, OptimizerConfig};
 
@@ -24,14 +24,15 @@ use crate::{BulkDensityTable, FieldProblem, ModelError, NormalizationMethod, Opt
 /// | `max_gradient_norm` | – | none | > 0 | ours |
 /// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` | ours |
 /// | `seed` | – | 0 | any | – |
+/// | `bias_correction` | – | N4's defaults | none, [`N4Config`] | ours |
 /// | `normalization` | – | z-score in the body | [`NormalizationMethod`] | ours |
 /// | `augmentation` | – | [`AugmentationConfig::mirror_and_noise`] | [`AugmentationConfig`] | noise and mirroring are the paper's, their size ours |
 /// | `skip_slices_without_body` | – | true | – | ours |
 /// | `checkpoint_every_steps` | steps | none: every epoch | ≥ 1 | ours |
 ///
 /// The baselines use `architecture`, `channels` and `spacing_mm` alone; the rest has no effect on them.
-/// A stored configuration without `optimizer`, `precision` or `normalization` is of a version that knew Nadam, `f32` or
-/// z-scores only, and means it; one with `augmentation` in the three fields of earlier versions means their changes.
+/// A stored configuration without `optimizer`, `precision`, `bias_correction` or `normalization` is of a version that knew
+/// Nadam, `f32`, no correction or z-scores only, and means it; one with `augmentation` in the three fields of earlier versions means their changes.
 /// Validation slices are not augmented (the paper augments them with noise and mirroring), so that epochs are compared
 /// on the same images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +66,9 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// The seed of all random numbers.
     pub seed: u64,
+    /// If given, bias fields are taken out of the MR channels, once for each case.
+    #[serde(default)]
+    pub bias_correction: Option<N4Config>,
     /// How the MR channels are brought to one intensity scale.
     #[serde(default)]
     pub normalization: NormalizationMethod,
@@ -238,6 +242,7 @@ impl TrainConfig {
             max_gradient_norm: None,
             precision: Precision::F32,
             seed: 0,
+            bias_correction: Some(N4Config::default()),
             normalization: NormalizationMethod::default(),
             augmentation: AugmentationConfig::mirror_and_noise(),
             skip_slices_without_body: true,
@@ -304,6 +309,8 @@ impl TrainConfig {
         if let Some(steps) = self.checkpoint_every_steps {
             require(steps >= 1, "checkpoint_every_steps", steps.to_string(), "one or more");
         }
+        let found = self.bias_correction.as_ref().map(N4Config::problems).unwrap_or_default();
+        require(found.is_empty(), "bias_correction", found.join("; "), "usable");
         for (field, value, ok, allowed) in
             self.normalization.fields().into_iter().chain(self.augmentation.fields())
         {
@@ -394,6 +401,7 @@ mod tests {
         config.learning_rate = f64::NAN;
         config.max_gradient_norm = Some(0.0);
         config.checkpoint_every_steps = Some(0);
+        config.bias_correction = Some(N4Config { shrink_factor: 0, ..N4Config::default() });
         config.normalization = NormalizationMethod::PercentileInBody(PercentileConfig {
             low_percent: 50.0,
             high_percent: 50.0,
@@ -426,6 +434,7 @@ mod tests {
             "learning_rate",
             "max_gradient_norm",
             "checkpoint_every_steps",
+            "bias_correction",
             "normalization",
             "augmentation.stretch",
             "augmentation.noise_sd",
@@ -440,12 +449,13 @@ mod tests {
     #[test]
     fn configurations_of_before_there_was_a_choice_mean_what_there_was()
     -> Result<(), Box<dyn std::error::Error>> {
-        let config = TrainConfig::preset("3tn")?;
+        let config = TrainConfig { bias_correction: None, ..TrainConfig::preset("3tn")? };
         let mut value = serde_json::to_value(&config)?;
         let fields = value.as_object_mut().ok_or("no object")?;
         assert_eq!(fields.remove("optimizer").ok_or("no field `optimizer`")?["kind"], "nadam");
         assert_eq!(fields.remove("precision").ok_or("no field `precision`")?, "f32");
         assert_eq!(fields.remove("normalization").ok_or("no field `normalization`")?, "zscore-in-body");
+        fields.remove("bias_correction").ok_or("no field `bias_correction`")?;
         fields.insert(
             "augmentation".to_owned(),
             serde_json::json!({ "mirror": true, "noise_sd": 0.03, "scale": 0.05 }),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use synthct_image::{Grid, Interpolation, Mask, Volume, VoxelIndex, resample};
-use synthct_prep::{MrScale, PrepError, body_mask_mr};
+use synthct_prep::{MrScale, N4Config, PrepError, body_mask_mr, n4};
 
 use crate::{FieldProblem, ModelError, Normalization};
 
@@ -10,8 +10,8 @@ use crate::{FieldProblem, ModelError, Normalization};
 ///
 /// The steps, in order: the body is found in the first channel; all channels are resampled linearly onto an axis-aligned
 /// LPS grid of `spacing_mm` that covers the image (an image that already has that spacing along patient axes is only
-/// reordered), zero signal outside; the grid is cropped to the body and `crop_margin_mm` if given; each channel is
-/// normalized with what is inside the body; axial slices are padded with zero signal at their
+/// reordered), zero signal outside; each channel loses its bias field if asked; the grid is cropped to the body and
+/// `crop_margin_mm` if given; each channel is normalized with what is inside the body; axial slices are padded with zero signal at their
 /// far ends to a multiple of `size_multiple`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,11 @@ pub struct Preprocessing {
     pub spacing_mm: [f64; 3],
     /// The method that finds the body.
     pub body: BodyMethod,
+    /// If given, each channel is corrected by [`synthct_prep::n4`](synthct_prep::n4()) inside the body.
+    ///
+    /// Packages of before there was a choice have none.
+    #[serde(default)]
+    pub bias_correction: Option<N4Config>,
     /// The method that brings intensities to one scale.
     pub normalization: Normalization,
     /// If given, the grid is cropped to the body and this margin.
@@ -98,6 +103,8 @@ impl Preprocessing {
             format!("{:?}", self.crop_margin_mm),
             "finite and zero or more",
         );
+        let found = self.bias_correction.as_ref().map(N4Config::problems).unwrap_or_default();
+        require(found.is_empty(), "bias_correction", found.join("; "), "usable");
         let problem = self.normalization.problem(self.channels.len());
         require(problem.is_none(), "normalization", problem.unwrap_or_default(), "usable");
         require(self.size_multiple >= 1, "size_multiple", self.size_multiple.to_string(), "one or more");
@@ -126,18 +133,25 @@ impl Preprocessing {
                 grid: Box::new(first.grid().clone()),
             });
         };
-        let (grid, body_on_model_grid) = match self.crop_margin_mm {
-            None => (whole, body_on_whole),
-            Some(margin_mm) => {
-                let grid = crop(&whole, first_voxel, size_ijk, margin_mm)?;
-                let body_on_model_grid = body.resampled(&grid, None)?;
-                (grid, body_on_model_grid)
-            }
+        let grid = match self.crop_margin_mm {
+            None => whole.clone(),
+            Some(margin_mm) => crop(&whole, first_voxel, size_ijk, margin_mm)?,
         };
-        let channels = mr
-            .iter()
-            .map(|channel| resample(channel, &grid, None, Interpolation::Linear, 0.0))
-            .collect::<Result<_, _>>()?;
+        let onto =
+            |grid: &Grid, volume: &Volume<f32>| resample(volume, grid, None, Interpolation::Linear, 0.0);
+        let mut channels = Vec::with_capacity(mr.len());
+        for channel in mr {
+            channels.push(match &self.bias_correction {
+                None => onto(&grid, channel)?,
+                // On the whole model grid, so that neither the order in which voxels are stored nor the crop chooses
+                // N4's samples.
+                Some(config) => {
+                    let placed = onto(&whole, channel)?;
+                    onto(&grid, &n4(&placed, &body_on_whole, None, config, &mut |_| ())?.corrected)?
+                }
+            });
+        }
+        let body_on_model_grid = body.resampled(&grid, None)?;
         Ok(PlacedMr { grid, channels, body, body_on_model_grid })
     }
 }

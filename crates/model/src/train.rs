@@ -76,6 +76,7 @@ pub fn train(
         orientation: Orientation::AxialLps,
         spacing_mm: config.spacing_mm.unwrap_or_else(|| spacing_along_lps(train[0].ct.grid())),
         body: BodyMethod::MrFirstChannel,
+        bias_correction: config.bias_correction.clone(),
         // What the method learns is put in once the training cases are on the model grid, which needs none of it.
         normalization: Normalization::ZScoreInBody,
         crop_margin_mm: config.crop_margin_mm,
