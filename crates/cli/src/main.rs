@@ -8,7 +8,7 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{convert, demo, evaluate, info, phantom, predict, train};
+use commands::{convert, demo, evaluate, info, mask, normalize, phantom, predict, resample, train};
 use progress::Ui;
 
 /// From an MR scan to a synthetic CT whose quality you can see in numbers.
@@ -38,6 +38,9 @@ enum Command {
     Info(info::Arguments),
     Convert(convert::Arguments),
     Phantom(phantom::Arguments),
+    Normalize(normalize::Arguments),
+    Resample(resample::Arguments),
+    Mask(mask::Arguments),
     Train(train::Arguments),
     Predict(predict::Arguments),
     Evaluate(evaluate::Arguments),
@@ -51,6 +54,9 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments, &ui),
         Command::Phantom(arguments) => phantom::run(&arguments, &ui),
+        Command::Normalize(arguments) => normalize::run(&arguments, &ui),
+        Command::Resample(arguments) => resample::run(&arguments, &ui),
+        Command::Mask(arguments) => mask::run(&arguments, &ui),
         Command::Train(arguments) => train::run(&arguments, &ui),
         Command::Predict(arguments) => predict::run(&arguments, &ui),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
