@@ -30,7 +30,10 @@ pub(crate) const CRATES: &[Crate] = &[
         layer: 4,
         folder: "sct",
         package: "synthct",
-        may_use: &["image", "prep", "register", "rt", "loss", "nn", "io", "dose", "eval", "phantom", "model", "report"],
+        may_use: &[
+            "image", "prep", "register", "rt", "loss", "nn", "io", "dose", "eval", "phantom", "model",
+            "report",
+        ],
     },
     Crate { layer: 5, folder: "cli", package: "synthct-cli", may_use: &["sct"] },
 ];
