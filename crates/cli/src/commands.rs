@@ -15,9 +15,12 @@ pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod info;
 pub(crate) mod mask;
+pub(crate) mod n4;
 pub(crate) mod normalize;
 pub(crate) mod phantom;
 pub(crate) mod predict;
+pub(crate) mod prepare;
+pub(crate) mod register;
 pub(crate) mod resample;
 pub(crate) mod train;
 

@@ -8,7 +8,9 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{convert, demo, evaluate, info, mask, normalize, phantom, predict, resample, train};
+use commands::{
+    convert, demo, evaluate, info, mask, n4, normalize, phantom, predict, prepare, register, resample, train,
+};
 use progress::Ui;
 
 /// From an MR scan to a synthetic CT whose quality you can see in numbers.
@@ -38,7 +40,10 @@ enum Command {
     Info(info::Arguments),
     Convert(convert::Arguments),
     Phantom(phantom::Arguments),
+    Prepare(prepare::Arguments),
+    N4(n4::Arguments),
     Normalize(normalize::Arguments),
+    Register(register::Arguments),
     Resample(resample::Arguments),
     Mask(mask::Arguments),
     Train(train::Arguments),
@@ -54,7 +59,10 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments, &ui),
         Command::Phantom(arguments) => phantom::run(&arguments, &ui),
+        Command::Prepare(arguments) => prepare::run(&arguments, &ui),
+        Command::N4(arguments) => n4::run(&arguments, &ui),
         Command::Normalize(arguments) => normalize::run(&arguments, &ui),
+        Command::Register(arguments) => register::run(&arguments, &ui),
         Command::Resample(arguments) => resample::run(&arguments, &ui),
         Command::Mask(arguments) => mask::run(&arguments, &ui),
         Command::Train(arguments) => train::run(&arguments, &ui),
