@@ -3,16 +3,68 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use sct::image::{Mask, Volume};
+use sct::io::{OutputType, read_mask};
+use sct::prep::body_mask_mr;
 use serde::Serialize;
 
 pub(crate) mod convert;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod info;
+pub(crate) mod mask;
+pub(crate) mod n4;
+pub(crate) mod normalize;
 pub(crate) mod phantom;
 pub(crate) mod predict;
+pub(crate) mod prepare;
+pub(crate) mod register;
+pub(crate) mod resample;
 pub(crate) mod train;
+
+/// The voxel types that images are written in.
+#[derive(Clone, Copy, ValueEnum)]
+enum TypeName {
+    F32,
+    I16,
+    U16,
+    U8,
+}
+
+impl TypeName {
+    const fn output_type(self) -> OutputType {
+        match self {
+            Self::F32 => OutputType::F32,
+            Self::I16 => OutputType::I16,
+            Self::U16 => OutputType::U16,
+            Self::U8 => OutputType::U8,
+        }
+    }
+}
+
+/// What `--spacing-mm` gave: one number for every axis, or three.
+fn spacing_of(numbers: &[f64]) -> Result<[f64; 3]> {
+    match *numbers {
+        [mm] => Ok([mm; 3]),
+        [x, y, z] => Ok([x, y, z]),
+        _ => bail!("`--spacing-mm` takes one number or three"),
+    }
+}
+
+/// The mask that was given, or the body that is found on the MR, which is said in the log.
+fn mask_or_body(path: Option<&Path>, mr: &Volume<f32>) -> Result<Mask> {
+    let Some(path) = path else {
+        tracing::warn!("no mask is given: the body is found on the MR");
+        return Ok(body_mask_mr(mr)?);
+    };
+    let mask = read_mask(path)?;
+    mask.grid()
+        .require_match(mr.grid())
+        .with_context(|| format!("the mask `{}` does not fit the image", path.display()))?;
+    Ok(mask)
+}
 
 /// Writes numbers as JSON where `--json FILE` asked for them.
 fn write_numbers(path: Option<&Path>, numbers: &impl Serialize) -> Result<()> {

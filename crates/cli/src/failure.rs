@@ -4,11 +4,27 @@ use std::io::ErrorKind;
 
 use sct::image::ImageError;
 use sct::io::IoError;
+use sct::register::RegisterError;
+
+/// The exit code of a command that is done, but some of whose cases failed.
+pub(crate) const SOME_CASES_FAILED: u8 = 3;
 
 /// Prints the chain of causes and the hints on stderr.
 #[expect(clippy::print_stderr, reason = "the one place where the program's failure is shown")]
 pub(crate) fn show(error: &anyhow::Error) {
     eprintln!("error: {error}");
+    show_causes(error);
+}
+
+/// Prints the failure of one case of many on stderr.
+#[expect(clippy::print_stderr, reason = "a case's failure is shown as the program's is")]
+pub(crate) fn show_of(id: &str, error: &anyhow::Error) {
+    eprintln!("error: {id}: {error}");
+    show_causes(error);
+}
+
+#[expect(clippy::print_stderr, reason = "part of showing a failure")]
+fn show_causes(error: &anyhow::Error) {
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
     }
@@ -20,10 +36,23 @@ pub(crate) fn show(error: &anyhow::Error) {
 /// What can be done about one cause.
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     if let Some(IoError::SeveralSeries { .. }) = cause.downcast_ref() {
-        return Some("give one of the UIDs with `--series UID`; `sct info FOLDER` shows more about each");
+        return Some(
+            "give one of the UIDs with `--series UID` where the command has it, or keep one series in the folder; `sct info FOLDER` shows more about each",
+        );
     }
     if let Some(ImageError::GridMismatch { .. }) = cause.downcast_ref() {
-        return Some("bring one image onto the other's grid before comparing them");
+        return Some("bring one image onto the other's grid first: `sct resample IN --like REF OUT`");
+    }
+    match cause.downcast_ref() {
+        Some(RegisterError::NoOverlap { .. }) => {
+            return Some(
+                "`sct info FILE` shows where an image lies; `--init moments` or `--initial T` bring them together",
+            );
+        }
+        Some(RegisterError::FlatMetric { .. }) => {
+            return Some("give `--fixed-mask M` (see `sct mask`) or a start with `--initial T`");
+        }
+        _ => {}
     }
     match cause.downcast_ref::<std::io::Error>()?.kind() {
         ErrorKind::NotFound => Some("check the path: nothing is there"),

@@ -8,7 +8,9 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{convert, demo, evaluate, info, phantom, predict, train};
+use commands::{
+    convert, demo, evaluate, info, mask, n4, normalize, phantom, predict, prepare, register, resample, train,
+};
 use progress::Ui;
 
 /// Training and prediction allocate a few large blocks for every operation, which the system's allocator gives back and
@@ -43,6 +45,12 @@ enum Command {
     Info(info::Arguments),
     Convert(convert::Arguments),
     Phantom(phantom::Arguments),
+    Prepare(prepare::Arguments),
+    N4(n4::Arguments),
+    Normalize(normalize::Arguments),
+    Register(register::Arguments),
+    Resample(resample::Arguments),
+    Mask(mask::Arguments),
     Train(train::Arguments),
     Predict(predict::Arguments),
     Evaluate(evaluate::Arguments),
@@ -56,6 +64,12 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments, &ui),
         Command::Phantom(arguments) => phantom::run(&arguments, &ui),
+        Command::Prepare(arguments) => prepare::run(&arguments, &ui),
+        Command::N4(arguments) => n4::run(&arguments, &ui),
+        Command::Normalize(arguments) => normalize::run(&arguments, &ui),
+        Command::Register(arguments) => register::run(&arguments, &ui),
+        Command::Resample(arguments) => resample::run(&arguments, &ui),
+        Command::Mask(arguments) => mask::run(&arguments, &ui),
         Command::Train(arguments) => train::run(&arguments, &ui),
         Command::Predict(arguments) => predict::run(&arguments, &ui),
         Command::Evaluate(arguments) => evaluate::run(&arguments),

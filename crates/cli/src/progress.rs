@@ -52,6 +52,11 @@ impl Ui {
         result
     }
 
+    /// A bar for something with about so many steps.
+    pub(crate) fn steps(&self, what: &str, n_steps: u64) -> Steps {
+        Steps { bar: self.bar(what, Some(n_steps)) }
+    }
+
     fn bar(&self, what: &str, length: Option<u64>) -> ProgressBar {
         if !self.bars {
             return ProgressBar::hidden();
@@ -66,6 +71,30 @@ impl Ui {
         bar.set_style(ProgressStyle::with_template(template).expect("because the template is a constant"));
         bar.set_prefix(what.to_owned());
         bar
+    }
+}
+
+/// The bar of one step of work, cleared when it is dropped.
+pub(crate) struct Steps {
+    bar: ProgressBar,
+}
+
+impl Steps {
+    /// Shows how far it is, and a few words.
+    pub(crate) fn at(&mut self, n_done: u64, what: &str) {
+        self.bar.set_position(n_done);
+        self.bar.set_message(what.to_owned());
+    }
+
+    /// Sets how many steps there are.
+    pub(crate) fn of(&mut self, n_steps: u64) {
+        self.bar.set_length(n_steps);
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 
@@ -122,6 +151,15 @@ impl Observer for StageBars<'_> {
     fn done(&mut self, n_parts: usize) -> ControlFlow<()> {
         self.bar.inc(n_parts as u64);
         ControlFlow::Continue(())
+    }
+
+    fn doing(&mut self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.tick();
+    }
+
+    fn note(&mut self, line: &str) {
+        self.line(line);
     }
 
     fn training(&mut self, event: &TrainEvent) -> ControlFlow<()> {

@@ -21,6 +21,34 @@ impl Grid {
         Self::new(size_ijk, self.spacing_mm(), self.point_of(start), *self.direction())
     }
 
+    /// The part of the grid that holds a box of voxels, as of [`Mask::bounding_box`], and a margin around it, as far as
+    /// there are voxels.
+    ///
+    /// # Errors
+    /// [`ImageError::Box`] if the box is empty or leaves the grid, [`ImageError::Parameter`] for a margin that is
+    /// negative or not finite.
+    pub fn crop_around(
+        &self,
+        start: VoxelIndex,
+        size_ijk: [usize; 3],
+        margin_mm: f64,
+    ) -> Result<Self, ImageError> {
+        if !(margin_mm.is_finite() && margin_mm >= 0.0) {
+            let allowed = "finite and at least zero";
+            return Err(ImageError::Parameter { name: "margin_mm", value: margin_mm, allowed });
+        }
+        // What must hold of the box itself.
+        self.crop(start, size_ijk)?;
+        let margin = self.spacing_mm().map(|spacing| (margin_mm / spacing).ceil() as usize);
+        let box_start = [start.i, start.j, start.k];
+        let start = [0, 1, 2].map(|axis| box_start[axis].saturating_sub(margin[axis]));
+        let end = [0, 1, 2].map(|axis| {
+            (box_start[axis] + size_ijk[axis]).saturating_add(margin[axis]).min(self.size_ijk()[axis])
+        });
+        let [i, j, k] = start;
+        self.crop(VoxelIndex::new(i, j, k), [0, 1, 2].map(|axis| end[axis] - start[axis]))
+    }
+
     /// The grid with `margin_ijk` more voxels at either end of each axis; its own voxels stay where they are.
     ///
     /// # Errors
@@ -106,6 +134,24 @@ mod tests {
         let direction = Matrix3::from_columns([0.0, 0.8, 0.6], [1.0, 0.0, 0.0], [0.0, 0.6, -0.8]);
         let grid = Grid::new([5, 6, 7], [1.0, 2.0, 4.0], PointLps::new(1.0, 2.0, 3.0), direction)?;
         Ok(Volume::from_point_fn(&grid, |point| point))
+    }
+
+    #[test]
+    fn a_margin_ends_at_the_edge_of_the_grid() -> Result<(), ImageError> {
+        let grid = Grid::axis_aligned([10, 12, 8], [1.0, 2.0, 4.0], PointLps::new(5.0, 6.0, 7.0))?;
+        let part = grid.crop_around(VoxelIndex::new(4, 1, 3), [3, 2, 2], 3.0)?;
+        // 3 mm are three voxels along i, two along j of which one is there, and one along k.
+        assert_eq!(part.size_ijk(), [9, 5, 4]);
+        assert_eq!(part.origin_lps(), grid.point_of(VoxelIndex::new(1, 0, 2)));
+        let none = grid.crop_around(VoxelIndex::new(4, 1, 3), [3, 2, 2], 0.0)?;
+        assert_eq!(none, grid.crop(VoxelIndex::new(4, 1, 3), [3, 2, 2])?);
+        for margin_mm in [-1.0, f64::NAN] {
+            let refused = grid.crop_around(VoxelIndex::new(4, 1, 3), [3, 2, 2], margin_mm);
+            assert!(matches!(refused, Err(ImageError::Parameter { .. })));
+        }
+        let outside = grid.crop_around(VoxelIndex::new(4, 1, 7), [3, 2, 2], 3.0);
+        assert!(matches!(outside, Err(ImageError::Box { .. })));
+        Ok(())
     }
 
     #[test]

@@ -204,6 +204,27 @@ impl Grid {
             [0, 1, 2].map(|axis| center[axis] - (size_ijk[axis] - 1) as f64 / 2.0 * spacing_mm[axis]);
         Self::axis_aligned(size_ijk, spacing_mm, origin.into())
     }
+
+    /// The grid of another spacing with the same axes and the same middle, which covers this grid's voxels, edges included.
+    ///
+    /// # Errors
+    /// As [`Grid::new`]: a spacing that is not positive, or so fine that the grid would be too large.
+    pub fn respaced(&self, spacing_mm: [f64; 3]) -> Result<Self, ImageError> {
+        if !spacing_mm.iter().all(|&s| s.is_finite() && s > 0.0) {
+            return Err(ImageError::GridSpacing { spacing_mm });
+        }
+        // As in `axis_aligned_cover`, rounding errors must not add a layer of voxels.
+        let size_ijk = [0, 1, 2].map(|axis| {
+            let extent_mm = self.size_ijk[axis] as f64 * self.spacing_mm[axis];
+            (extent_mm / spacing_mm[axis] - 1e-2).ceil().max(1.0) as usize
+        });
+        // From the middle, half the way between the outermost centres back along each axis.
+        let half_mm = [0, 1, 2].map(|axis| (size_ijk[axis] - 1) as f64 / 2.0 * spacing_mm[axis]);
+        let [x, y, z] = self.direction.apply(half_mm);
+        let center = self.center_lps();
+        let origin = PointLps::new(center.x - x, center.y - y, center.z - z);
+        Self::new(size_ijk, spacing_mm, origin, self.direction)
+    }
 }
 
 impl fmt::Display for Grid {
@@ -291,6 +312,22 @@ mod tests {
         let far = Grid::axis_aligned([3, 4, 5], [1.0; 3], PointLps::new(0.0, 0.02, 0.0))?;
         assert!(grid.matches(&near) && !grid.matches(&far));
         assert!(matches!(grid.require_match(&far), Err(ImageError::GridMismatch { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn a_respaced_grid_keeps_the_axes_and_the_extent() -> Result<(), ImageError> {
+        let grid = Grid::new([20, 30, 10], [1.0, 0.5, 3.0], PointLps::new(1.0, 2.0, 3.0), oblique())?;
+        let finer = grid.respaced([0.5, 0.5, 1.0])?;
+        assert_eq!(finer.size_ijk(), [40, 30, 30]);
+        assert_eq!(finer.direction(), grid.direction());
+        // Voxel 0 of the finer grid lies in the corner of voxel 0: a quarter of 1 mm along i, a third of 3 mm along k.
+        let corner = grid.lps_from_index(ContinuousIndex::new(-0.25, 0.0, -1.0 / 3.0));
+        assert!(finer.origin_lps().distance_mm(corner) < 1e-9);
+        assert!(grid.respaced(grid.spacing_mm())?.matches(&grid));
+        assert_eq!(grid.respaced([6.0, 5.0, 7.0])?.size_ijk(), [4, 3, 5]);
+        assert!(matches!(grid.respaced([1.0, 0.0, 1.0]), Err(ImageError::GridSpacing { .. })));
+        assert!(matches!(grid.respaced([1e-9; 3]), Err(ImageError::GridSize { .. })));
         Ok(())
     }
 

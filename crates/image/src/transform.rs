@@ -15,7 +15,7 @@ pub(crate) use spline_axis::cubic_weights;
 
 use std::ops::Mul;
 
-use crate::{ImageError, PointLps};
+use crate::{Grid, ImageError, PointLps, VectorLps};
 
 /// A map of DICOM patient space onto itself, named `to_from` after what it takes to what.
 ///
@@ -86,6 +86,28 @@ impl Transform {
                     factor.as_affine().map(|affine| product * affine)
                 })
             }
+        }
+    }
+
+    /// The map as a displacement at every voxel centre of `grid`.
+    ///
+    /// B-splines that act first are sampled fast where the grid's axes are theirs.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFinite`] for displacements beyond the range of 32-bit numbers.
+    pub fn displacement_on(&self, grid: &Grid) -> Result<DisplacementField, ImageError> {
+        match self {
+            Self::Displacement(field) if field.grid() == grid => Ok(field.clone()),
+            Self::BSpline(spline) => spline.displacement_on(grid),
+            Self::Composite(factors) => match factors.split_last() {
+                Some((first, others)) => {
+                    let begun = first.displacement_on(grid)?;
+                    let others = Self::Composite(others.to_vec());
+                    begun.followed_by(|point| others.apply(point))
+                }
+                None => DisplacementField::from_fn(grid, |_| VectorLps::new(0.0, 0.0, 0.0)),
+            },
+            _ => DisplacementField::from_fn(grid, |point| self.apply(point) - point),
         }
     }
 
@@ -168,6 +190,38 @@ mod tests {
             let again = back.apply(there.apply(at));
             assert!(again.distance_mm(at) < 0.01, "{at:?} came back as {again:?}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_map_as_displacements_goes_where_the_map_goes() -> Result<(), ImageError> {
+        let (s, c) = 20_f64.to_radians().sin_cos();
+        let direction = Matrix3([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]);
+        let grid = Grid::new([5, 6, 7], [3.0, 2.0, 4.0], PointLps::new(-6.0, -5.0, -12.0), direction)?;
+        let lattice = Grid::new([12, 12, 12], [6.0; 3], PointLps::new(-33.0, -33.0, -33.0), direction)?;
+        let spline: Transform = BSplineTransform::new(crate::Volume::from_point_fn(&lattice, |p| {
+            [0.05 * p.x, 0.03 * p.y - 0.02 * p.z, 0.001 * p.x * p.y]
+        }))?
+        .into();
+        for map in [
+            Transform::IDENTITY,
+            Transform::Composite(vec![]),
+            stretch()?,
+            bump()?,
+            spline.clone(),
+            stretch()? * spline.clone(),
+            bump()? * stretch()? * spline,
+        ] {
+            let field = map.displacement_on(&grid)?;
+            for (n, vector) in field.displacement_mm().as_slice().iter().enumerate() {
+                let at = grid.point_of(crate::VoxelIndex::new(n % 5, n / 5 % 6, n / 30));
+                let there = at + vector.map(f64::from).into();
+                let expected = map.apply(at);
+                assert!(there.distance_mm(expected) < 1e-5, "{there:?}, expected {expected:?}");
+            }
+        }
+        let own = bump()?.displacement_on(&grid)?;
+        assert_eq!(Transform::from(own.clone()).displacement_on(&grid)?, own);
         Ok(())
     }
 

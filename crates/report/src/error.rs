@@ -58,6 +58,16 @@ pub enum ReportError {
         /// What it should have.
         wanted: &'static str,
     },
+    /// Two pictures that should be mixed, but are not of one size.
+    #[error(
+        "pictures of {left:?} and {right:?} pixels cannot be mixed: they must show the same slice at the same scale"
+    )]
+    PictureSizes {
+        /// Width and height of the one in pixels.
+        left: [usize; 2],
+        /// Width and height of the other in pixels.
+        right: [usize; 2],
+    },
     /// The picture could not be encoded.
     #[error("a picture of {width}×{height} pixels could not be encoded as PNG")]
     Png {

@@ -153,7 +153,7 @@ pub fn comparison_panels(comparison: &Comparison<'_>, point: PointLps) -> Result
     let difference_style = PictureStyle {
         window: difference_window,
         crop_to: Some(body),
-        outline: Some((body, OUTLINE)),
+        outlines: &[(body, OUTLINE)],
         ..PictureStyle::difference()
     };
     let draw = |volume: &Volume<f32>, plane: Plane, style: PictureStyle<'_>| {

@@ -1,7 +1,8 @@
 //! Pictures and pages from MR, CT and synthetic CT volumes.
 //!
 //! Start here: [`Report`] (one self-contained HTML page), [`Picture`] (a slice in radiological display),
-//! [`comparison_panels`] (MR, CT, sCT and their difference in three planes).
+//! [`comparison_panels`] (MR, CT, sCT and their difference in three planes), [`alignment_panel`] (how MR and CT lie to each
+//! other before and after registration).
 //!
 //! This crate writes no file: [`Report::to_html`] and [`Picture::to_png`] give the content, the caller writes it.
 //! It computes no metric; [`metrics_tables`] shows those of `synthct-eval`.
@@ -14,6 +15,7 @@ mod page;
 mod panel;
 mod picture;
 mod plane;
+mod preparation;
 mod table;
 mod text;
 
@@ -25,6 +27,7 @@ pub use page::{NOT_FOR_CLINICAL_USE, Report, Section};
 pub use panel::{ColorBar, Panel};
 pub use picture::{Picture, PictureStyle, PixelInterpolation, centroid_lps};
 pub use plane::{EdgeLabels, Plane};
+pub use preparation::{Alignment, alignment_panel, bias_panel, histogram_chart, overview_row};
 pub use table::{Better, Cell, Column, Table};
 
 use synthct_image::Grid;

@@ -23,8 +23,8 @@ pub struct PictureStyle<'a> {
     pub map: ColorMap,
     /// Between voxels.
     pub interpolation: PixelInterpolation,
-    /// A region whose border is drawn, on the image's grid.
-    pub outline: Option<(&'a Mask, Rgb)>,
+    /// Regions whose borders are drawn, on the image's grid, the last one on top.
+    pub outlines: &'a [(&'a Mask, Rgb)],
     /// A region on the image's grid to whose extent, and 5 mm more, the picture is cut.
     pub crop_to: Option<&'a Mask>,
     /// The longer side has at least this many pixels.
@@ -38,7 +38,7 @@ impl PictureStyle<'_> {
             window,
             map: ColorMap::Gray,
             interpolation: PixelInterpolation::Linear,
-            outline: None,
+            outlines: &[],
             crop_to: None,
             min_size_px: 320,
         }
@@ -81,7 +81,7 @@ impl Picture {
     ) -> Result<Self, ReportError> {
         let grid = volume.grid();
         style.window.checked()?;
-        if let Some((mask, _)) = style.outline {
+        for (mask, _) in style.outlines {
             require_grid(grid, mask.grid(), "outlined mask", "image")?;
         }
         if let Some(mask) = style.crop_to {
@@ -121,7 +121,7 @@ impl Picture {
                 pixels.push(style.map.color(position));
             }
         }
-        if let Some((mask, color)) = style.outline {
+        for &(mask, color) in style.outlines {
             let inside = |u: usize, v: usize| {
                 let (column, row) = (columns.position(u, pixel_mm), rows.position(v, pixel_mm));
                 mask.volume()[voxel(column.round() as usize, row.round() as usize)]
@@ -135,6 +135,30 @@ impl Picture {
             spelled_out(&labels.top)
         );
         Ok(Self { width_px, height_px, pixel_mm, pixels, labels, description })
+    }
+
+    /// This picture and another of the same slice in squares by turns, this one at the top left: edges that go on from
+    /// one square to the next are aligned.
+    ///
+    /// # Errors
+    /// [`ReportError::PictureSizes`] if the two are not of one size.
+    pub fn checkerboard(&self, other: &Self, square_mm: f64) -> Result<Self, ReportError> {
+        if (self.width_px, self.height_px) != (other.width_px, other.height_px) {
+            return Err(ReportError::PictureSizes {
+                left: [self.width_px, self.height_px],
+                right: [other.width_px, other.height_px],
+            });
+        }
+        let square_px = (square_mm / self.pixel_mm).round().max(1.0) as usize;
+        let mut mixed = self.clone();
+        for (at, pixel) in mixed.pixels.iter_mut().enumerate() {
+            let squares = at % self.width_px / square_px + at / self.width_px / square_px;
+            if squares % 2 == 1 {
+                *pixel = other.pixels[at];
+            }
+        }
+        mixed.description = format!("{}, in squares by turns with another image", self.description);
+        Ok(mixed)
     }
 
     /// Width in pixels.
@@ -456,6 +480,25 @@ mod tests {
     }
 
     #[test]
+    fn squares_come_from_both_pictures_by_turns() -> TestResult {
+        let grid = Grid::axis_aligned([6, 4, 1], [1.0; 3], PointLps::ORIGIN)?;
+        let draw = |value: f32| {
+            Picture::of_slice(&Volume::filled(&grid, value), Plane::Axial, PointLps::ORIGIN, &nearest())
+        };
+        let (black, white) = (draw(0.0)?, draw(100.0)?);
+        let mixed = black.checkerboard(&white, 2.0)?;
+        let rows: Vec<String> = (mixed.pixels().chunks(6))
+            .map(|row| row.iter().map(|pixel| if *pixel == WHITE { 'w' } else { 'b' }).collect())
+            .collect();
+        assert_eq!(rows, ["bbwwbb", "bbwwbb", "wwbbww", "wwbbww"]);
+        let smaller = Grid::axis_aligned([5, 4, 1], [1.0; 3], PointLps::ORIGIN)?;
+        let other =
+            Picture::of_slice(&Volume::filled(&smaller, 0.0), Plane::Axial, PointLps::ORIGIN, &nearest())?;
+        assert!(matches!(black.checkerboard(&other, 2.0), Err(ReportError::PictureSizes { .. })));
+        Ok(())
+    }
+
+    #[test]
     fn outline_and_cut_follow_the_mask() -> TestResult {
         let grid = Grid::axis_aligned([30, 30, 30], [1.0; 3], PointLps::ORIGIN)?;
         let volume = Volume::filled(&grid, 0.0_f32);
@@ -463,7 +506,7 @@ mod tests {
             (10..16).contains(&n.i) && (12..20).contains(&n.j) && n.k > 4
         }));
         let color = Rgb([0, 255, 255]);
-        let style = PictureStyle { outline: Some((&mask, color)), crop_to: Some(&mask), ..nearest() };
+        let style = PictureStyle { outlines: &[(&mask, color)], crop_to: Some(&mask), ..nearest() };
         let picture = Picture::of_slice(&volume, Plane::Axial, PointLps::new(0.0, 0.0, 8.0), &style)?;
         assert_eq!([picture.width_px, picture.height_px], [16, 18]);
         let colored: Vec<usize> = (0..picture.pixels.len()).filter(|&n| picture.pixels[n] == color).collect();
@@ -503,7 +546,7 @@ mod tests {
         let nowhere = PointLps::new(f64::NAN, 0.0, 0.0);
         assert!(Picture::of_slice(&volume, Plane::Sagittal, nowhere, &nearest()).is_err());
         let other = Mask::full(&Grid::axis_aligned([7, 5, 4], [1.0; 3], PointLps::ORIGIN)?);
-        let style = PictureStyle { outline: Some((&other, WHITE)), ..nearest() };
+        let style = PictureStyle { outlines: &[(&other, WHITE)], ..nearest() };
         let error = Picture::of_slice(&volume, Plane::Axial, PointLps::ORIGIN, &style);
         assert!(matches!(error, Err(ReportError::GridMismatch { .. })));
         let empty = Mask::full(&grid).complement();

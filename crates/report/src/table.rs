@@ -53,6 +53,13 @@ impl Column {
 pub enum Cell {
     /// Words.
     Text(String),
+    /// Words that lead to a file beside the page.
+    Link {
+        /// The words.
+        text: String,
+        /// The file's path relative to the page's folder, with `/` between its parts.
+        path: String,
+    },
     /// A count.
     Count(usize),
     /// A number, or a mean with its standard deviation.
@@ -118,6 +125,10 @@ impl Table {
                     Cell::Text(text) => {
                         let _ = write!(out, "<{tag}>{}</{end}>", escaped(text));
                     }
+                    Cell::Link { text, path } => {
+                        let (text, path) = (escaped(text), relative_url(path));
+                        let _ = write!(out, "<{tag}><a href=\"{path}\">{text}</a></{end}>");
+                    }
                     Cell::Count(count) => {
                         let _ = write!(out, "<{tag} class=\"num\">{count}</{end}>");
                     }
@@ -167,6 +178,20 @@ impl Table {
     }
 }
 
+/// A path as a URL that stays within the page's folder: whatever could mean something in a URL is percent-encoded.
+fn relative_url(path: &str) -> String {
+    let mut url = String::from("./");
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => url.push(char::from(byte)),
+            _ => {
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+    }
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,5 +224,17 @@ mod tests {
         ] {
             assert!(html.contains(expected), "{expected} not in {html}");
         }
+    }
+
+    #[test]
+    fn a_link_leads_to_a_file_beside_the_page_and_nowhere_else() {
+        let link = |path: &str| {
+            let cell = Cell::Link { text: "p <1>".to_owned(), path: path.to_owned() };
+            let mut html = String::new();
+            Table::new("t", vec![Column::new("case")]).row(vec![cell]).write_html(&mut html);
+            html
+        };
+        assert!(link("p 1#/qc.html").contains("<a href=\"./p%201%23/qc.html\">p &lt;1&gt;</a>"));
+        assert!(link("javascript:alert(1)").contains("href=\"./javascript%3Aalert%281%29\""));
     }
 }

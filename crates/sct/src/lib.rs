@@ -20,6 +20,7 @@ pub use synthct_model as model;
 pub use synthct_nn as nn;
 pub use synthct_phantom as phantom;
 pub use synthct_prep as prep;
+pub use synthct_register as register;
 pub use synthct_report as report;
 pub use synthct_rt as rt;
 
@@ -33,4 +34,6 @@ pub mod prelude {
     pub use synthct_io::{read_mask, read_volume, write_mask, write_volume};
     pub use synthct_model::{Case, ModelPackage, PredictOptions, TrainConfig, predict, train};
     pub use synthct_phantom::{PhantomConfig, generate};
+    pub use synthct_prep::{N4Config, body_mask_ct, body_mask_mr, n4, zscore};
+    pub use synthct_register::{BSplineConfig, LinearConfig, register_bspline, register_linear};
 }

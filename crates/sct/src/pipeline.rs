@@ -2,8 +2,9 @@
 //!
 //! Each step is a function from values to values, or from a folder to a folder where it is about files.
 //!
-//! Start here: [`load_cohort`], [`run_arms`], [`demo`].
+//! Start here: [`prepare_cohort`], [`load_cohort`], [`run_arms`], [`demo`].
 
+mod align;
 mod arms;
 mod cohort;
 mod demo;
@@ -11,8 +12,10 @@ mod error;
 mod observer;
 mod page;
 mod phantoms;
+mod prepare;
 mod summary;
 
+pub use align::{AlignConfig, Alignment, LinearNumbers, LinearStep, align};
 pub use arms::{Arm, ArmResult, CaseResult, Split, run_arms};
 pub use cohort::{CaseFiles, find_cases, load_case, load_cohort, split_for_validation};
 pub use demo::{DemoConfig, DemoOutcome, demo};
@@ -20,4 +23,8 @@ pub use error::PipelineError;
 pub use observer::Observer;
 pub use page::{CasePage, case_page, comparison_page};
 pub use phantoms::{PhantomCohort, write_phantom_cohort};
+pub use prepare::{
+    BiasField, BiasNumbers, BodyNumbers, FailedCase, LinearAlignment, PrepareConfig, PrepareOutcome,
+    PreparedCase, RegistrationNumbers, prepare_cohort,
+};
 pub use summary::{Summary, write_json, write_text};

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sct::image::VoxelIndex;
-use sct::io::{MissingGeometry, OutputType, ReadOptions, read_volume_with, write_volume};
+use sct::io::{MissingGeometry, ReadOptions, read_volume_with, write_volume};
 
-use super::make_parent;
+use super::{TypeName, make_parent};
 use crate::progress::Ui;
 
 /// Convert an image or a DICOM series to NIfTI or MetaImage
@@ -37,14 +37,6 @@ pub(crate) struct Arguments {
     assume_geometry: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum TypeName {
-    F32,
-    I16,
-    U16,
-    U8,
-}
-
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let options = ReadOptions {
         missing_geometry: if arguments.assume_geometry {
@@ -65,12 +57,7 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
         volume = volume.crop(VoxelIndex::new(0, 0, first), [ni, nj, end - first])?;
     }
     make_parent(&arguments.output)?;
-    let output_type = match arguments.output_type {
-        TypeName::F32 => OutputType::F32,
-        TypeName::I16 => OutputType::I16,
-        TypeName::U16 => OutputType::U16,
-        TypeName::U8 => OutputType::U8,
-    };
+    let output_type = arguments.output_type.output_type();
     ui.spin("writing", || write_volume(&arguments.output, &volume, output_type))?;
     ui.say(&format!("wrote {}: {}", arguments.output.display(), volume.grid()));
     Ok(ExitCode::SUCCESS)

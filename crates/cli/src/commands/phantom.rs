@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use sct::phantom::{Contrast, Misalignment, PhantomConfig};
+use sct::phantom::{Contrast, Misalignment, PhantomConfig, Site};
 use sct::pipeline::{PhantomCohort, write_phantom_cohort};
 
 use crate::progress::{StageBars, Ui};
@@ -48,9 +48,18 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum SiteName {
+pub(crate) enum SiteName {
     Head,
     Pelvis,
+}
+
+impl SiteName {
+    pub(crate) const fn site(self) -> Site {
+        match self {
+            Self::Head => Site::Head,
+            Self::Pelvis => Site::Pelvis,
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {

@@ -12,6 +12,7 @@ use sct::model::{
 use sct::nn::Precision;
 use sct::pipeline::{Observer as _, find_cases, load_case, split_for_validation};
 
+use super::spacing_of;
 use crate::device::DeviceName;
 use crate::progress::{StageBars, Ui};
 
@@ -151,11 +152,8 @@ fn configuration(arguments: &Arguments, record: Option<&RunRecord>) -> Result<Tr
         config.precision = precision;
     }
     config.seed = arguments.seed.unwrap_or(config.seed);
-    match arguments.spacing_mm[..] {
-        [] => {}
-        [mm] => config.spacing_mm = Some([mm; 3]),
-        [x, y, z] => config.spacing_mm = Some([x, y, z]),
-        _ => bail!("`--spacing-mm` takes one number or three"),
+    if !arguments.spacing_mm.is_empty() {
+        config.spacing_mm = Some(spacing_of(&arguments.spacing_mm)?);
     }
     if let Some(filters) = arguments.filters {
         match &mut config.architecture {

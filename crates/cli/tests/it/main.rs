@@ -1,5 +1,7 @@
 //! The program as a user runs it: its files, its exit codes, its errors, and a kill in the middle of a training.
 
+mod preparation;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -197,7 +199,21 @@ fn optimizer_learning_rate_and_precision_reach_the_run() -> Result<()> {
 
 #[test]
 fn every_command_has_help_with_an_example() -> Result<()> {
-    for command in ["info", "convert", "phantom", "train", "predict", "evaluate", "demo"] {
+    for command in [
+        "info",
+        "convert",
+        "phantom",
+        "prepare",
+        "n4",
+        "normalize",
+        "register",
+        "resample",
+        "mask",
+        "train",
+        "predict",
+        "evaluate",
+        "demo",
+    ] {
         let help = String::from_utf8(run(&[command, "--help"])?.stdout)?;
         assert!(help.contains("Example") && help.contains(&format!("sct {command} ")), "{command}: {help}");
     }

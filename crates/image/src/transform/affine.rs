@@ -129,6 +129,33 @@ impl AffineTransform {
         self.translation_mm
     }
 
+    /// The angle of the rotation nearest to the linear part, in degrees, 0 to 180.
+    ///
+    /// The rotation R is the orthogonal factor of the polar decomposition, found by Newton's iteration
+    /// R ← (R + R⁻ᵀ) / 2 from the linear part; its angle θ has 2 sin θ = |(R₃₂ − R₂₃, R₁₃ − R₃₁, R₂₁ − R₁₂)| and
+    /// 2 cos θ = tr R − 1.
+    /// A map that mirrors has no rotation near it; its angle is that of the improper one.
+    ///
+    /// # Errors
+    /// [`ImageError::Singular`] if the linear part has no inverse.
+    ///
+    /// # References
+    /// Higham (1986), doi:10.1137/0907079.
+    pub fn rotation_angle_deg(&self) -> Result<f64, ImageError> {
+        /// Quadratic convergence: even stretches of a thousand need no more.
+        const ITERATIONS: usize = 20;
+        let mut rotation = self.matrix;
+        for _ in 0..ITERATIONS {
+            let inverse = rotation.inverse()?.transposed();
+            rotation = Matrix3([0, 1, 2].map(|row| {
+                [0, 1, 2].map(|column| f64::midpoint(rotation.0[row][column], inverse.0[row][column]))
+            }));
+        }
+        let r = rotation.0;
+        let twice_sine = VectorLps::new(r[2][1] - r[1][2], r[0][2] - r[2][0], r[1][0] - r[0][1]).norm_mm();
+        Ok(twice_sine.atan2(r[0][0] + r[1][1] + r[2][2] - 1.0).to_degrees())
+    }
+
     /// The image of a point.
     pub fn apply(&self, point: PointLps) -> PointLps {
         PointLps::from(self.matrix.apply(point.to_array())) + self.translation_mm
@@ -173,6 +200,19 @@ mod tests {
     #[track_caller]
     fn check_near(got: PointLps, expected: PointLps) {
         assert!(got.distance_mm(expected) < 1e-12, "{got:?}, expected {expected:?}");
+    }
+
+    #[test]
+    fn the_angle_of_a_rotation_is_found_under_a_stretch() -> Result<(), ImageError> {
+        let stretch = AffineTransform::linear_about(PointLps::ORIGIN, Matrix3::diagonal([1.1, 0.9, 1.02]))?;
+        for angle_deg in [0.0_f64, 1e-5, 12.0, 90.0, 179.9, 180.0] {
+            let axis = VectorLps::new(1.0, -2.0, 0.5);
+            let turn = AffineTransform::rotation_about(PointLps::ORIGIN, axis, angle_deg.to_radians())?;
+            // The polar factor of R · P with P symmetric and positive is R itself.
+            let found = (turn * stretch).rotation_angle_deg()?;
+            assert!((found - angle_deg).abs() < 1e-9, "{found}, expected {angle_deg}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -54,6 +54,26 @@ impl DisplacementField {
         }))
     }
 
+    /// The field that goes on where this one ends: x + u(x) is taken to `next`(x + u(x)), at the same voxel centres.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFinite`] if a component of the sum is NaN or infinite.
+    pub(crate) fn followed_by(
+        mut self,
+        next: impl Fn(PointLps) -> PointLps + Sync,
+    ) -> Result<Self, ImageError> {
+        let grid = self.grid().clone();
+        let [ni, nj, _] = grid.size_ijk();
+        self.displacement_mm.as_mut_slice().par_chunks_mut(ni).enumerate().for_each(|(row, vectors)| {
+            for (i, vector) in vectors.iter_mut().enumerate() {
+                let point = grid.point_of(VoxelIndex::new(i, row % nj, row / nj));
+                let moved = next(point + vector.map(f64::from).into()) - point;
+                *vector = moved.to_array().map(|component| component as f32);
+            }
+        });
+        Self::new(self.displacement_mm)
+    }
+
     /// Where the field is sampled.
     pub const fn grid(&self) -> &Grid {
         self.displacement_mm.grid()

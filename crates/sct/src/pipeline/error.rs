@@ -8,6 +8,7 @@ use synthct_io::IoError;
 use synthct_model::ModelError;
 use synthct_phantom::PhantomError;
 use synthct_prep::PrepError;
+use synthct_register::RegisterError;
 use synthct_report::ReportError;
 
 /// Why a step of the line failed.
@@ -55,6 +56,17 @@ pub enum PipelineError {
     /// The observer asked to stop; what is complete stays and is taken up again.
     #[error("stopped on request; run the same command again to go on")]
     Stopped,
+    /// A transform to start from that bends straight lines.
+    #[error(
+        "the start of a rigid or affine registration must be a rigid or affine transform, but a deformation was given"
+    )]
+    NotAffine,
+    /// An MR and a CT that, once aligned, have no body in common.
+    #[error(
+        "the CT covers nothing of the body on the MR, so there is nothing to learn from; check that both are of one \
+         patient, and look at the overlay of `sct register --warped`"
+    )]
+    NoCommonBody,
     /// Geometry.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -64,6 +76,9 @@ pub enum PipelineError {
     /// Preparation.
     #[error(transparent)]
     Prep(#[from] PrepError),
+    /// Registration.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
     /// Training or prediction.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -17,6 +17,16 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
+    /// What is going on within a part, for a line that is soon written over.
+    fn doing(&mut self, what: &str) {
+        let _ = what;
+    }
+
+    /// Something to know that should stay on the screen.
+    fn note(&mut self, line: &str) {
+        let _ = line;
+    }
+
     /// Training news; breaking stops the training where it can be taken up again.
     fn training(&mut self, event: &TrainEvent) -> ControlFlow<()> {
         let _ = event;
