@@ -10,9 +10,13 @@ use sct::io::{OutputType, read_mask};
 use sct::prep::body_mask_mr;
 use serde::Serialize;
 
+pub(crate) mod compare_dose;
 pub(crate) mod convert;
 pub(crate) mod demo;
+pub(crate) mod dose;
+pub(crate) mod dvh;
 pub(crate) mod evaluate;
+pub(crate) mod gamma;
 pub(crate) mod info;
 pub(crate) mod mask;
 pub(crate) mod n4;
@@ -22,7 +26,9 @@ pub(crate) mod predict;
 pub(crate) mod prepare;
 pub(crate) mod register;
 pub(crate) mod resample;
+mod structures;
 pub(crate) mod train;
+mod treatment;
 
 /// The voxel types that images are written in.
 #[derive(Clone, Copy, ValueEnum)]

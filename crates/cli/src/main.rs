@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    convert, demo, evaluate, info, mask, n4, normalize, phantom, predict, prepare, register, resample, train,
+    compare_dose, convert, demo, dose, dvh, evaluate, gamma, info, mask, n4, normalize, phantom, predict,
+    prepare, register, resample, train,
 };
 use progress::Ui;
 
@@ -54,6 +55,10 @@ enum Command {
     Train(train::Arguments),
     Predict(predict::Arguments),
     Evaluate(evaluate::Arguments),
+    Dose(dose::Arguments),
+    CompareDose(compare_dose::Arguments),
+    Gamma(gamma::Arguments),
+    Dvh(dvh::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -73,6 +78,10 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments, &ui),
         Command::Predict(arguments) => predict::run(&arguments, &ui),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Dose(arguments) => dose::run(&arguments, &ui),
+        Command::CompareDose(arguments) => compare_dose::run(&arguments, &ui),
+        Command::Gamma(arguments) => gamma::run(&arguments),
+        Command::Dvh(arguments) => dvh::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments, &ui),
     };
     match done {

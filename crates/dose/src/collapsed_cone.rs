@@ -5,6 +5,8 @@ mod sweep;
 
 pub use cones::Cones;
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use synthct_image::{Volume, VoxelIndex};
 
@@ -53,14 +55,25 @@ const GY_G_PER_MEV: f64 = 1.602_176_634e-10;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CollapsedCone {
-    released: std::sync::Arc<Released>,
+    released: Arc<Released>,
     cones: Cones,
+    sector_deg: f64,
 }
 
 impl CollapsedCone {
-    /// The engine for a machine.
+    /// The width of a sector if nothing else is said: the axis is off by half of it at most, which changes doses by no more
+    /// than the stepping from voxel to voxel does.
+    pub const SECTOR_DEG: f64 = 5.0;
+
+    /// The engine for a machine, with sectors of [`SECTOR_DEG`](Self::SECTOR_DEG).
     pub fn new(machine: &Machine, cones: Cones) -> Self {
-        Self { released: std::sync::Arc::new(machine.released()), cones }
+        Self { released: Arc::new(machine.released()), cones, sector_deg: Self::SECTOR_DEG }
+    }
+
+    /// The same engine with sectors of another width: successive fields whose axes lie within it release their energy each
+    /// from its own direction, but share the cones of the field in their middle. At 0° every field has its own.
+    pub fn with_sectors(self, sector_deg: f64) -> Self {
+        Self { sector_deg, ..self }
     }
 }
 
@@ -71,8 +84,16 @@ impl DoseEngine for CollapsedCone {
         let mut energy = Volume::filled(grid, 0.0_f32);
         for field in fields {
             require_source_outside(density, field)?;
-            let (primary, scatter) = self.sources(density, field);
-            let directions = self.cones.directions(grid, &field.frame);
+        }
+        let mut primary = vec![0.0_f32; grid.n_voxels()];
+        let mut scatter = vec![0.0_f32; grid.n_voxels()];
+        for sector in self.sectors(fields) {
+            primary.fill(0.0);
+            scatter.fill(0.0);
+            for field in sector {
+                self.release(density, field, &mut primary, &mut scatter);
+            }
+            let directions = self.cones.directions(grid, &sector[sector.len() / 2].frame);
             sweeper.deposit(&directions, &primary, &scatter, energy.as_mut_slice());
         }
         Ok(energy.zip_map(density.mass_g_per_cm3(), |&energy, &mass| {
@@ -82,8 +103,25 @@ impl DoseEngine for CollapsedCone {
 }
 
 impl CollapsedCone {
-    /// Energy released in each voxel, MeV/cm³: to electrons, and to scattered photons.
-    fn sources(&self, density: &DensityVolume, field: &Field) -> (Vec<f32>, Vec<f32>) {
+    /// Successive fields whose axes lie within a sector of the first.
+    fn sectors<'a>(&self, fields: &'a [Field]) -> Vec<&'a [Field]> {
+        let widest = self.sector_deg.to_radians().cos();
+        let mut sectors = Vec::new();
+        let mut rest = fields;
+        while let Some(first) = rest.first() {
+            let axis = first.frame.direction();
+            // Equal axes count as one sector even if it has no width, but for rounding.
+            let n =
+                rest.iter().take_while(|field| field.frame.direction().dot(axis) >= widest - 1e-12).count();
+            let (sector, others) = rest.split_at(n.max(1));
+            sectors.push(sector);
+            rest = others;
+        }
+        sectors
+    }
+
+    /// Adds the energy that a field releases in each voxel, MeV/cm³: to electrons, and to scattered photons.
+    fn release(&self, density: &DensityVolume, field: &Field, primary: &mut [f32], scatter: &mut [f32]) {
         let grid = density.grid();
         let electron = density.relative_electron();
         let frame = &field.frame;
@@ -91,8 +129,6 @@ impl CollapsedCone {
         let [ni, nj, _] = grid.size_ijk();
         let axis_distance_mm = frame.source_axis_distance_mm();
         let half_voxel_mm = 0.5 * grid.voxel_volume_mm3().cbrt();
-        let mut primary = vec![0.0_f32; grid.n_voxels()];
-        let mut scatter = vec![0.0_f32; grid.n_voxels()];
         let rows = primary.par_chunks_mut(ni).zip(scatter.par_chunks_mut(ni)).enumerate();
         rows.for_each(|(row, (primary, scatter))| {
             let (j, k) = (row % nj, row / nj);
@@ -112,11 +148,10 @@ impl CollapsedCone {
                 let eta = f64::from(electron.as_slice()[row * ni + i]);
                 let released = (field.weight * fluence * spread * eta) as f32;
                 let depth_cm = depth.at(projected, distance_mm);
-                primary[i] = released * self.released.primary.at(depth_cm);
-                scatter[i] = released * self.released.scatter.at(depth_cm);
+                primary[i] += released * self.released.primary.at(depth_cm);
+                scatter[i] += released * self.released.scatter.at(depth_cm);
             }
         });
-        (primary, scatter)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Dose in a density volume from photon beams: collapsed-cone convolution.
 //!
 //! Start here: [`DensityCurve`] (HU to densities), [`DensityVolume`] (what a beam travels through), [`Machine`] (what the
-//! beam is), [`CollapsedCone`] (the engine, a [`DoseEngine`]).
+//! beam is), [`CollapsedCone`] (the engine, a [`DoseEngine`]), [`plan_fields`] (a plan as fields), [`template_plan`] (a
+//! plan for a target when there is none).
 //!
 //! Research software: the machine is generic, and nothing here is commissioned or fit for clinical use.
 //!
@@ -14,12 +15,18 @@ mod depth;
 mod engine;
 mod error;
 mod fluence;
+mod grid;
 mod machine;
+mod plan_fields;
 mod table;
+mod template;
 
 pub use collapsed_cone::{CollapsedCone, Cones};
 pub use density::{DensityCurve, DensityPoint, DensityVolume};
 pub use engine::{DoseEngine, Field};
 pub use error::DoseError;
 pub use fluence::Fluence;
+pub use grid::dose_grid;
 pub use machine::{Machine, SpectralLine};
+pub use plan_fields::plan_fields;
+pub use template::{Template, template_plan};

@@ -22,6 +22,7 @@ pub struct SpectralLine {
 ///
 /// | field | unit | source of the generic 6 MV value |
 /// |---|---|---|
+/// | `photons_per_cm2_per_mu` | 1/cm² | 1 cGy/MU at the maximum of a 10 × 10 cm field, surface at 100 cm, by the collapsed cones |
 /// | `spectrum` | | Mohan, Chui, Lidofsky (1985), doi:10.1118/1.595680; coefficients of NIST XCOM and XAAMDI |
 /// | `source_sigma_mm` | mm | 1: usual for the focal spot seen from the isocenter |
 /// | `head_scatter_fraction`, `head_scatter_sigma_mm` | , mm | 0.08 and 25: usual, of no particular machine |
@@ -32,8 +33,14 @@ pub struct SpectralLine {
 pub struct Machine {
     /// What it is called.
     pub name: String,
+    /// Nominal energy, MV; a plan's beams must have it.
+    pub nominal_mv: f64,
+    /// Whether there is no flattening filter.
+    pub flattening_filter_free: bool,
     /// The photons.
     pub spectrum: Vec<SpectralLine>,
+    /// Photons per cm² at the isocenter for one monitor unit.
+    pub photons_per_cm2_per_mu: f64,
     /// The standard deviation of the source's image at the isocenter, mm.
     pub source_sigma_mm: f64,
     /// The part of the fluence that was scattered in the head.
@@ -70,6 +77,18 @@ impl Machine {
         }
     }
 
+    /// A generic 6 MV machine without a flattening filter: fluence falls off the axis; the spectrum is that of the axis of a
+    /// filtered beam, which is harder than a real one's.
+    pub fn generic_6mv_fff() -> Self {
+        Self {
+            name: "generic 6 MV FFF".to_owned(),
+            flattening_filter_free: true,
+            head_scatter_fraction: 0.04,
+            off_axis: vec![[0.0, 1.0], [50.0, 0.93], [100.0, 0.86], [150.0, 0.78], [200.0, 0.70]],
+            ..Self::generic_6mv()
+        }
+    }
+
     /// Photons of a 6 MV spectrum from a point, evenly spread, with collimators that let nothing through: the source of
     /// the Monte Carlo reference doses.
     pub fn point_source_6mv() -> Self {
@@ -84,7 +103,10 @@ impl Machine {
             .collect();
         Self {
             name: "6 MV point source".to_owned(),
+            nominal_mv: 6.0,
+            flattening_filter_free: false,
             spectrum,
+            photons_per_cm2_per_mu: 1.35e9,
             source_sigma_mm: 0.0,
             head_scatter_fraction: 0.0,
             head_scatter_sigma_mm: 1.0,

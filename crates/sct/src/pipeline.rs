@@ -8,6 +8,8 @@ mod align;
 mod arms;
 mod cohort;
 mod demo;
+mod dose;
+mod dose_page;
 mod error;
 mod observer;
 mod page;
@@ -19,6 +21,11 @@ pub use align::{AlignConfig, Alignment, LinearNumbers, LinearStep, align};
 pub use arms::{Arm, ArmResult, CaseResult, Split, run_arms};
 pub use cohort::{CaseFiles, find_cases, load_case, load_cohort, split_for_validation};
 pub use demo::{DemoConfig, DemoOutcome, demo};
+pub use dose::{
+    DoseComparison, DoseSettings, DoseSummary, PlannedDose, StructureDvh, Treatment, compare_dose,
+    planned_dose, recomputed_dose,
+};
+pub use dose_page::{dose_page, dose_sections};
 pub use error::PipelineError;
 pub use observer::Observer;
 pub use page::{CasePage, case_page, comparison_page};

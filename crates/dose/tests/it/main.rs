@@ -3,3 +3,4 @@
 mod egsnrc;
 mod physics;
 mod slab;
+mod template;

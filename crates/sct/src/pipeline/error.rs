@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use synthct_dose::DoseError;
 use synthct_eval::EvalError;
 use synthct_image::ImageError;
 use synthct_io::IoError;
@@ -85,6 +86,9 @@ pub enum PipelineError {
     /// Evaluation.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// Dose.
+    #[error(transparent)]
+    Dose(#[from] DoseError),
     /// Phantoms.
     #[error(transparent)]
     Phantom(#[from] PhantomError),

@@ -1,0 +1,60 @@
+//! `sct dose`: a plan's dose on one image.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use sct::eval::Dvh;
+use sct::io::{OutputType, read_volume, write_volume};
+use sct::pipeline::{Treatment, planned_dose};
+
+use super::treatment::TreatmentArguments;
+use super::{make_parent, write_numbers};
+use crate::progress::Ui;
+
+/// Compute the dose of a template plan on a CT
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  sct dose --image ct.nii.gz --template brain-vmat --ptv ptv.nii.gz --prescription-gy 60 --out dose.nii.gz\n\n\
+    Photons of a generic 6 MV machine by collapsed-cone convolution; dose to medium, air outside the body. The target's\n\
+    mean dose is the prescription. Research software: no commissioned machine, not for clinical use."
+)]
+pub(crate) struct Arguments {
+    /// The CT, HU
+    #[arg(long, value_name = "CT")]
+    image: PathBuf,
+    #[command(flatten)]
+    treatment: TreatmentArguments,
+    /// The dose in Gy, on a grid of its own around the body
+    #[arg(long, value_name = "DOSE")]
+    out: PathBuf,
+    /// Also write the target's figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are the command's output")]
+pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
+    let ct = read_volume(&arguments.image)?;
+    let settings = arguments.treatment.settings()?;
+    let body = ui.spin("finding the body", || arguments.treatment.body(&ct))?;
+    let target = arguments.treatment.target(&ct)?;
+    let treatment = Treatment {
+        template: arguments.treatment.template,
+        target: &target,
+        prescription_gy: arguments.treatment.prescription_gy,
+    };
+    let planned =
+        ui.spin("planning and computing the dose", || planned_dose(&ct, &body, &treatment, &settings))?;
+    let on_dose_grid = target.resampled(planned.dose_gy.grid(), None)?;
+    let figures = Dvh::new(&planned.dose_gy, &on_dose_grid)?.figures();
+    println!(
+        "target {:.1} cm³: mean {:.2}, D98 {:.2}, D50 {:.2}, D2 {:.2} Gy",
+        figures.volume_cm3, figures.mean_gy, figures.d98_gy, figures.d50_gy, figures.d2_gy
+    );
+    write_numbers(arguments.json.as_deref(), &figures)?;
+    make_parent(&arguments.out)?;
+    write_volume(&arguments.out, &planned.dose_gy, OutputType::F32)?;
+    Ok(ExitCode::SUCCESS)
+}

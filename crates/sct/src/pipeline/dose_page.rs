@@ -1,0 +1,205 @@
+//! The page that shows what a synthetic CT does to a dose.
+
+use synthct_image::{Interpolation, Mask, PointLps, Volume, resample};
+use synthct_report::{
+    Cell, ColorBar, ColorMap, Column, LineChart, Panel, Picture, PictureStyle, Plane, Report, ReportError,
+    Rgb, Section, Series, Table, Window, centroid_lps,
+};
+
+use super::{DoseComparison, DoseSettings, PipelineError};
+
+/// Isodoses drawn on the images, in percent of the prescription, and their colours from low to high.
+const ISODOSES: [(f64, Rgb); 5] = [
+    (20.0, Rgb([86, 180, 233])),
+    (50.0, Rgb([0, 158, 115])),
+    (80.0, Rgb([240, 228, 66])),
+    (95.0, Rgb([230, 159, 0])),
+    (105.0, Rgb([213, 94, 0])),
+];
+/// The HU shown from black to white below isodoses.
+const HU_LIMITS: (f64, f64) = (-500.0, 1000.0);
+/// The differences of dose shown from one end of their colours to the other, in percent of the prescription.
+const DIFFERENCE_PERCENT: f64 = 3.0;
+
+/// The doses of one plan on a CT and on a synthetic CT as an HTML page.
+///
+/// # Errors
+/// [`PipelineError::Report`], [`PipelineError::Eval`].
+pub fn dose_page(
+    title: &str,
+    comparison: &DoseComparison,
+    ct: &Volume<f32>,
+    sct: &Volume<f32>,
+    target: &Mask,
+    settings: &DoseSettings,
+) -> Result<String, PipelineError> {
+    let mut report = Report::new(title).fact("program", format!("synthct {}", env!("CARGO_PKG_VERSION")));
+    for section in dose_sections(comparison, ct, sct, target, settings)? {
+        report = report.section(section);
+    }
+    Ok(report.to_html())
+}
+
+/// The sections of [`dose_page`], for other pages.
+///
+/// # Errors
+/// As [`dose_page`].
+pub fn dose_sections(
+    comparison: &DoseComparison,
+    ct: &Volume<f32>,
+    sct: &Volume<f32>,
+    target: &Mask,
+    settings: &DoseSettings,
+) -> Result<Vec<Section>, PipelineError> {
+    Ok(vec![
+        figures(comparison)?,
+        pictures(comparison, ct, sct, centroid_lps(target)?)?,
+        histograms(comparison),
+        conditions(comparison, settings),
+    ])
+}
+
+fn figures(comparison: &DoseComparison) -> Result<Section, PipelineError> {
+    let summary = comparison.summary()?;
+    let columns = vec![
+        Column::new("criterion"),
+        Column::new("γ ≤ 1").unit("%", 2),
+        Column::new("mean γ").unit("", 3),
+        Column::new("voxels").unit("", 0),
+    ];
+    let mut table = Table::new("Gamma: the dose on the sCT against that on the CT", columns).note(format!(
+        "Global: percentages are of the prescription, {} Gy. Names are dose difference in % / distance in mm > cut-off in \
+         % of the prescription; voxels of the reference at or above it inside the body. γ is the minimum over the \
+         trilinear dose to 0.002, 2 at most.",
+        comparison.prescription_gy
+    ));
+    let value = |mean: f64| Cell::Value { mean, sd: None };
+    for (name, gamma) in &summary.gamma {
+        table = table.row(vec![
+            Cell::Text(name.clone()),
+            value(gamma.pass_percent),
+            value(gamma.mean),
+            Cell::Count(gamma.n_points),
+        ]);
+    }
+    let mut columns = vec![Column::new("structure"), Column::new("volume").unit("cm³", 1)];
+    for name in ["D98", "mean", "D2"] {
+        columns.push(Column::new(format!("{name} on CT")).unit("Gy", 2));
+        columns.push(Column::new(format!("{name} on sCT")).unit("Gy", 2));
+        columns.push(Column::new("difference").unit("% of prescription", 2));
+    }
+    let mut doses = Table::new("Doses of structures", columns)
+        .note("D98 and D2: the doses that 98 % and 2 % of the volume receive at least, from sorted voxels.");
+    for dvh in &comparison.dvh {
+        let (ct, sct) = (dvh.reference.figures(), dvh.evaluated.figures());
+        let mut row = vec![Cell::Text(dvh.name.clone()), value(ct.volume_cm3)];
+        for (ct, sct) in [(ct.d98_gy, sct.d98_gy), (ct.mean_gy, sct.mean_gy), (ct.d2_gy, sct.d2_gy)] {
+            row.extend([value(ct), value(sct), value(100.0 * (sct - ct) / comparison.prescription_gy)]);
+        }
+        doses = doses.row(row);
+    }
+    Ok(Section::new("Dose").table(table).table(doses))
+}
+
+fn pictures(
+    comparison: &DoseComparison,
+    ct: &Volume<f32>,
+    sct: &Volume<f32>,
+    point: PointLps,
+) -> Result<Section, PipelineError> {
+    let (reference, evaluated) = (&comparison.planned.dose_gy, &comparison.evaluated_gy);
+    let prescription_gy = comparison.prescription_gy;
+    let on_dose_grid =
+        |image: &Volume<f32>| resample(image, reference.grid(), None, Interpolation::Linear, -1000.0);
+    let (ct, sct) = (on_dose_grid(ct)?, on_dose_grid(sct)?);
+    let isodoses = |dose: &Volume<f32>| {
+        ISODOSES.map(|(percent, color)| {
+            let from_gy = (percent / 100.0 * prescription_gy) as f32;
+            (Mask::from_values(dose, |&gy| gy >= from_gy), color)
+        })
+    };
+    let (on_ct, on_sct) = (isodoses(reference), isodoses(evaluated));
+    let difference =
+        reference.zip_map(evaluated, |&a, &b| (100.0 * f64::from(b - a) / prescription_gy) as f32)?;
+    let strictest = comparison
+        .gamma
+        .first()
+        .map(|map| (map.criterion, map.gamma.map(|g| if g.is_nan() { 0.0 } else { *g })));
+
+    let window = Window::from_limits(HU_LIMITS.0, HU_LIMITS.1)?;
+    let difference_window = Window::from_limits(-DIFFERENCE_PERCENT, DIFFERENCE_PERCENT)?;
+    let gamma_window = Window::from_limits(0.0, 2.0)?;
+    let levels = ISODOSES.map(|(percent, _)| format!("{percent} %")).join(", ");
+    let mut columns = vec!["CT".to_owned(), "sCT".to_owned(), "dose on sCT − on CT".to_owned()];
+    if let Some((criterion, _)) = &strictest {
+        columns.push(format!("γ {} %/{} mm", criterion.dose_percent, criterion.distance_mm));
+    }
+    let caption = format!(
+        "Slices through the middle of the target. Lines are isodoses of {levels} of the prescription, from blue through green \
+         and yellow to red. γ is shown as 0 where it was not computed; orange fails."
+    );
+    let mut panel = Panel::new(caption, columns);
+    for plane in Plane::ALL {
+        let image = |volume: &Volume<f32>,
+                     isodoses: &[(Mask, Rgb)]|
+         -> Result<Option<Picture>, ReportError> {
+            let outlines: Vec<(&Mask, Rgb)> = isodoses.iter().map(|(mask, color)| (mask, *color)).collect();
+            let style = PictureStyle { outlines: &outlines, ..PictureStyle::gray(window) };
+            Picture::of_slice(volume, plane, point, &style).map(Some)
+        };
+        let map = |volume: &Volume<f32>, window: Window| {
+            let style = PictureStyle { window, ..PictureStyle::difference() };
+            Picture::of_slice(volume, plane, point, &style).map(Some)
+        };
+        let mut row = vec![image(&ct, &on_ct)?, image(&sct, &on_sct)?, map(&difference, difference_window)?];
+        if let Some((_, gamma)) = &strictest {
+            row.push(map(gamma, gamma_window)?);
+        }
+        panel = panel.row(plane.to_string(), &row)?;
+    }
+    panel = panel
+        .color_bar(ColorBar::new("difference", "% of prescription", ColorMap::Difference, difference_window))
+        .color_bar(ColorBar::new("γ", "", ColorMap::Difference, gamma_window));
+    Ok(Section::new("Dose in pictures").panel(panel))
+}
+
+fn histograms(comparison: &DoseComparison) -> Section {
+    const POINTS: usize = 160;
+    let mut chart = LineChart::new(
+        "Cumulative dose-volume histograms on CT and sCT.",
+        "dose [Gy]",
+        "volume that receives it or more [%]",
+    )
+    .y_limits(0.0, 100.0);
+    for dvh in &comparison.dvh {
+        for (image, dvh_of) in [("CT", &dvh.reference), ("sCT", &dvh.evaluated)] {
+            let points = dvh_of.curve(POINTS).into_iter().map(|[dose, volume]| (dose, volume)).collect();
+            chart = chart.series(Series::new(format!("{} {image}", dvh.name), points));
+        }
+    }
+    Section::new("Dose-volume histograms").chart(chart)
+}
+
+fn conditions(comparison: &DoseComparison, settings: &DoseSettings) -> Section {
+    let plan = &comparison.planned.plan;
+    let monitor_units: f64 = plan.beams.iter().map(|beam| beam.meterset_mu).sum();
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    let curve = settings
+        .curve
+        .points()
+        .iter()
+        .map(|p| format!("({} {} {})", p.hu, p.mass_g_per_cm3, p.relative_electron))
+        .collect::<Vec<_>>()
+        .join(" ");
+    Section::new("How the doses were computed").facts(vec![
+        fact(
+            "plan",
+            format!("{}, {} beam(s), {monitor_units:.0} MU in one fraction", plan.label, plan.beams.len()),
+        ),
+        fact("machine", settings.machine.name.clone()),
+        fact("engine", format!("collapsed cones, {:?}, dose to medium", settings.cones).to_lowercase()),
+        fact("dose grid", comparison.planned.dose_gy.grid().to_string()),
+        fact("outside the body", "air, by one body for both images".to_owned()),
+        fact("HU, g/cm³, relative electron density", curve),
+    ])
+}
