@@ -271,7 +271,7 @@ fn nmi_of(pair: &ImagePair, windows: [[f32; 2]; 2]) -> impl Fn(&[warp::Sample]) 
 
 const fn reported(metric: SimilarityMetric) -> Metric {
     match metric {
-        SimilarityMetric::MutualInformation => Metric::MutualInformation,
+        SimilarityMetric::MutualInformation => Metric::BalancedInformation,
         SimilarityMetric::MeanSquares => Metric::MeanSquares,
         SimilarityMetric::LocalCrossCorrelation => Metric::LocalCrossCorrelation,
     }

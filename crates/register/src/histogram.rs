@@ -1,5 +1,12 @@
 //! Joint histograms of two images, their information, and its derivative by each moving value.
 
+/// Half the weight of the moving image's own entropy in mutual information, for the finest maps.
+///
+/// H(m) grows where the samples see more of the moving image's variety, so its full weight draws a map towards the
+/// richer part of that image and makes it zoom in; without it, −H(m | f) zooms out.
+/// In a registration with the roles exchanged the pulls are the opposite ones; half way, they cancel to first order.
+pub(crate) const BALANCED: f64 = 0.5;
+
 /// The range of values that bins of equal width share out.
 ///
 /// The fixed image takes part with whole samples, each in one bin; the moving image with a cubic B-spline window over

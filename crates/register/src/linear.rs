@@ -11,6 +11,7 @@ mod start;
 
 use synthct_image::{AffineTransform, Mask, Volume};
 
+use crate::histogram::BALANCED;
 use crate::intensity::robust_window;
 use crate::{ImageRole, LevelReport, Metric, RegisterError, RegisterProgress, RegistrationReport, Stage};
 use level::{Input, Level};
@@ -22,12 +23,6 @@ pub use config::{InitialAlignment, LinearConfig, LinearModel};
 
 /// The weight of the moving image's own entropy that makes mutual information.
 const MUTUAL: f64 = 1.0;
-/// Half that weight, for the finest level.
-///
-/// H(m) grows where the samples see more of the moving image's variety, so its full weight draws a map towards the
-/// richer part of that image and makes it zoom in; without it, −H(m | f) zooms out.
-/// In a registration with the roles exchanged the pulls are the opposite ones; half way, they cancel to first order.
-const BALANCED: f64 = 0.5;
 
 /// The rigid or affine transform under which two images of one body tell the most about each other.
 ///

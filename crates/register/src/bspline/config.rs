@@ -8,7 +8,8 @@ use crate::RegisterError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SimilarityMetric {
-    /// Mutual information: for images of different kinds, as MR and CT.
+    /// Mutual information with half the weight of the moving image's own entropy, ½ H(m) − H(m | f), which does not pull
+    /// towards its richer part: for images of different kinds, as MR and CT.
     MutualInformation,
     /// The mean squared difference over the fixed image's variance: for images that give the same tissue the same value,
     /// as CT and CT.
@@ -93,15 +94,12 @@ pub struct BSplineConfig {
     pub smallest_jacobian: f64,
 }
 
-/// The steps of each stage.
-const ITERATIONS: usize = 15;
-
 impl BSplineConfig {
     /// For images of one kind, such as CT and CT: mean squares, control points 25 mm apart in the end.
     pub fn mono() -> Self {
         Self {
             metric: SimilarityMetric::MeanSquares,
-            stages: stages([0.7, 0.8], 6.0),
+            stages: stages([0.7, 0.8], 6.0, 15),
             fixed_window: IntensityWindow::Auto,
             moving_window: IntensityWindow::Auto,
             n_bins: 128,
@@ -115,7 +113,7 @@ impl BSplineConfig {
     pub fn multi() -> Self {
         Self {
             metric: SimilarityMetric::MutualInformation,
-            stages: stages([0.7, 0.4], 100.0),
+            stages: stages([0.7, 0.4], 100.0, 25),
             ..Self::mono()
         }
     }
@@ -167,7 +165,11 @@ impl BSplineConfig {
 
 /// Images of 6, 3, 3 and 1.5 mm, control points 100, 50, 25 and 25 mm apart; smoothing for all stages but the last, and
 /// for the last.
-fn stages([coarse_smoothing, fine_smoothing]: [f64; 2], bending_weight: f64) -> Vec<BSplineStage> {
+fn stages(
+    [coarse_smoothing, fine_smoothing]: [f64; 2],
+    bending_weight: f64,
+    iterations: usize,
+) -> Vec<BSplineStage> {
     [
         (6.0, coarse_smoothing, 100.0),
         (3.0, coarse_smoothing, 50.0),
@@ -178,7 +180,7 @@ fn stages([coarse_smoothing, fine_smoothing]: [f64; 2], bending_weight: f64) -> 
         image_spacing_mm,
         smoothing_voxels,
         control_spacing_mm,
-        iterations: ITERATIONS,
+        iterations,
         bending_weight,
     })
     .to_vec()

@@ -1,12 +1,16 @@
-//! Mutual information of all voxels.
+//! Balanced mutual information of all voxels.
 
 use rayon::prelude::*;
 
 use super::{Dissimilarity, SLICES_TOGETHER, Value};
 use crate::bspline::warp::Sample;
-use crate::histogram::{Binning, JointHistogram, PartialHistogram, slope_at};
+use crate::histogram::{BALANCED, Binning, JointHistogram, PartialHistogram, slope_at};
 
-/// Minus the mutual information of all voxels, in nats, from a joint histogram with a Parzen window over moving values.
+/// Minus the balanced information ½ H(m) − H(m | f) of all voxels, in nats, from a joint histogram with a Parzen window over
+/// moving values.
+///
+/// Whole mutual information goes on growing as the field draws more of the moving image's richer parts into view: on a
+/// head with known deformation its error rose from 0.9 to 1.3 mm as the optimum was approached; this one's did not.
 ///
 /// # References
 /// Mattes et al. (2003), doi:10.1109/TMI.2003.809072, on all voxels instead of samples.
@@ -66,7 +70,7 @@ impl Dissimilarity for MutualInformation {
     fn evaluate(&mut self, samples: &[Sample], slopes: &mut [f32]) -> Value {
         let histogram = self.histogram(samples);
         self.n_samples = histogram.total().round() as usize;
-        let ratios = histogram.log_ratios(1.0);
+        let ratios = histogram.log_ratios(BALANCED);
         let per_sample = -self.moving.per_unit_moving() / histogram.total().max(1.0) as f32;
         slopes
             .par_chunks_mut(self.together)
@@ -81,7 +85,7 @@ impl Dissimilarity for MutualInformation {
                     };
                 }
             });
-        Value { value: -histogram.mutual_information(), n_samples: self.n_samples }
+        Value { value: -histogram.weighted_information(BALANCED), n_samples: self.n_samples }
     }
 
     /// The Fisher information of the likelihood that the histogram is: −Σ ln p(f, m)/p(m) / samples has second
