@@ -34,6 +34,8 @@ const MAX_REPEATS: usize = 4;
 const HEAVIER: f64 = 4.0;
 /// The bins of the histograms from which the report's normalised mutual information comes.
 const REPORT_BINS: usize = 64;
+/// Normalised mutual information may fall by this much: what is maximised is not quite the same.
+const WORSE: f64 = 2e-3;
 
 /// The smooth map that lines the moving image up with the fixed one: `initial` after a B-spline displacement.
 ///
@@ -56,7 +58,8 @@ const REPORT_BINS: usize = 64;
 ///
 /// # Errors
 /// [`RegisterError::Config`], [`RegisterError::NotFinite`], [`RegisterError::EmptyMask`],
-/// [`RegisterError::NoContrast`], [`RegisterError::NoOverlap`], [`RegisterError::FlatMetric`], and
+/// [`RegisterError::NoContrast`], [`RegisterError::NoOverlap`], [`RegisterError::FlatMetric`],
+/// [`RegisterError::Worse`] where mutual information was to be raised and normalised mutual information fell, and
 /// [`RegisterError::Image`] for a mask on another grid or a map that folds whatever the weight.
 ///
 /// # References
@@ -142,6 +145,11 @@ pub fn register_bspline(
             objective.metric_value(&vec![0.0; start.len()]);
             nmi_before = Some(nmi(objective.samples()));
         }
+    }
+    if let (SimilarityMetric::MutualInformation, Some(before)) = (config.metric, nmi_before)
+        && nmi_after < before - WORSE
+    {
+        return Err(RegisterError::Worse { before, after: nmi_after });
     }
     let spline = spline.expect("because there is at least one stage");
     let min_jacobian = require_unfolded(&spline, fixed.grid(), 0.0)?;

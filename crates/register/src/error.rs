@@ -98,4 +98,15 @@ pub enum RegisterError {
         /// The spacing of the level, in mm.
         spacing_mm: f64,
     },
+    /// A deformation by mutual information under which the images tell less about each other than before.
+    #[error(
+        "the deformation lowers normalised mutual information from {before:.4} to {after:.4}, so that it is not to be \
+         trusted; leave the mask out or widen it by some millimetres of air, or bend more stiffly"
+    )]
+    Worse {
+        /// Before the deformation.
+        before: f64,
+        /// After it.
+        after: f64,
+    },
 }
