@@ -1,4 +1,6 @@
-//! Times of the image metrics on a pair of 160×192×160 voxels.
+//! Times of the image metrics on a pair of 160×192×160 voxels, and of the comparison of doses.
+
+mod dose;
 
 use std::hint::black_box;
 
@@ -54,6 +56,7 @@ fn run(criterion: &mut Criterion) -> Result<(), Box<dyn std::error::Error>> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut criterion = Criterion::default().configure_from_args();
     run(&mut criterion)?;
+    dose::run(&mut criterion)?;
     criterion.final_summary();
     Ok(())
 }

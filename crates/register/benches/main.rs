@@ -4,10 +4,13 @@ use std::hint::black_box;
 
 use criterion::Criterion;
 use synthct_image::{AffineTransform, Grid, PointLps, VectorLps, Volume};
-use synthct_register::{InitialAlignment, LinearConfig, LinearModel, RegisterError, register_linear};
+use synthct_register::{
+    BSplineConfig, InitialAlignment, LinearConfig, LinearModel, RegisterError, register_bspline,
+    register_linear,
+};
 
-/// An MR-like head of three shells, and a CT-like one after a rigid motion.
-fn setting() -> Result<(Volume<f32>, Volume<f32>), RegisterError> {
+/// An MR-like head of three shells, and CT-like ones after a rigid motion and after a bend.
+fn setting() -> Result<[Volume<f32>; 3], RegisterError> {
     let grid = Grid::axis_aligned([160, 192, 160], [1.5; 3], PointLps::new(-119.0, -143.0, -119.0))?;
     let radius = |p: PointLps, inset: f64| {
         let [x, y, z] = [p.x / (76.0 - inset), p.y / (96.0 - inset), p.z / (88.0 - inset)];
@@ -24,13 +27,18 @@ fn setting() -> Result<(Volume<f32>, Volume<f32>), RegisterError> {
     };
     let turn = AffineTransform::rotation_about(PointLps::ORIGIN, VectorLps::new(1.0, 2.0, 3.0), 0.15)?;
     let mr = Volume::from_point_fn(&grid, |p| pick(p, [6.0, 400.0, 60.0, 650.0]));
-    let ct = Volume::from_point_fn(&grid, |p| pick(turn.apply(p), [-1000.0, 40.0, 1200.0, 30.0]));
-    Ok((mr, ct))
+    let hu = [-1000.0, 40.0, 1200.0, 30.0];
+    let ct = Volume::from_point_fn(&grid, |p| pick(turn.apply(p), hu));
+    let bent = Volume::from_point_fn(&grid, |p| {
+        let bend = VectorLps::new((p.y / 30.0).sin(), (p.z / 35.0).cos(), (p.x / 40.0).sin()) * 3.0;
+        pick(p + bend, hu)
+    });
+    Ok([mr, ct, bent])
 }
 
 fn main() -> Result<(), RegisterError> {
     let mut criterion = Criterion::default().configure_from_args();
-    let (mr, ct) = setting()?;
+    let [mr, ct, bent] = setting()?;
     let mut group = criterion.benchmark_group("head_160x192x160");
     group.sample_size(10);
     for (name, model, init) in [
@@ -43,6 +51,10 @@ fn main() -> Result<(), RegisterError> {
             b.iter(|| register_linear(black_box(&mr), black_box(&ct), None, None, &config, &mut |_| {}));
         });
     }
+    group.bench_function("bspline_multi_from_header", |b| {
+        let config = BSplineConfig::multi();
+        b.iter(|| register_bspline(black_box(&mr), black_box(&bent), None, None, &config, &mut |_| {}));
+    });
     group.finish();
     criterion.final_summary();
     Ok(())
