@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use sct::image::{Mask, Volume};
 use sct::io::{OutputType, read_mask};
-use sct::prep::body_mask_mr;
+use sct::prep::{PrepError, body_mask_ct, body_mask_mr};
 use serde::Serialize;
 
 pub(crate) mod compare_dose;
@@ -26,7 +26,6 @@ pub(crate) mod predict;
 pub(crate) mod prepare;
 pub(crate) mod register;
 pub(crate) mod resample;
-mod structures;
 pub(crate) mod train;
 mod treatment;
 
@@ -59,15 +58,39 @@ fn spacing_of(numbers: &[f64]) -> Result<[f64; 3]> {
     }
 }
 
-/// The mask that was given, or the body that is found on the MR, which is said in the log.
-fn mask_or_body(path: Option<&Path>, mr: &Volume<f32>) -> Result<Mask> {
+/// What an image is; a CT is in HU.
+#[derive(Clone, Copy, ValueEnum)]
+enum Modality {
+    Mr,
+    Ct,
+}
+
+impl Modality {
+    /// The body in such an image.
+    fn body(self, image: &Volume<f32>) -> Result<Mask, PrepError> {
+        match self {
+            Self::Mr => body_mask_mr(image),
+            Self::Ct => body_mask_ct(image),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Mr => "MR",
+            Self::Ct => "CT",
+        }
+    }
+}
+
+/// The mask that was given, or the body that is found on the image, which is said in the log.
+fn mask_or_body(path: Option<&Path>, image: &Volume<f32>, modality: Modality) -> Result<Mask> {
     let Some(path) = path else {
-        tracing::warn!("no mask is given: the body is found on the MR");
-        return Ok(body_mask_mr(mr)?);
+        tracing::warn!("no mask is given: the body is found on the {}", modality.name());
+        return Ok(modality.body(image)?);
     };
     let mask = read_mask(path)?;
     mask.grid()
-        .require_match(mr.grid())
+        .require_match(image.grid())
         .with_context(|| format!("the mask `{}` does not fit the image", path.display()))?;
     Ok(mask)
 }

@@ -5,8 +5,6 @@ mod sweep;
 
 pub use cones::Cones;
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 use synthct_image::{Volume, VoxelIndex};
 
@@ -55,7 +53,7 @@ const GY_G_PER_MEV: f64 = 1.602_176_634e-10;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CollapsedCone {
-    released: Arc<Released>,
+    released: Released,
     cones: Cones,
     sector_deg: f64,
 }
@@ -67,7 +65,7 @@ impl CollapsedCone {
 
     /// The engine for a machine, with sectors of [`SECTOR_DEG`](Self::SECTOR_DEG).
     pub fn new(machine: &Machine, cones: Cones) -> Self {
-        Self { released: Arc::new(machine.released()), cones, sector_deg: Self::SECTOR_DEG }
+        Self { released: machine.released(), cones, sector_deg: Self::SECTOR_DEG }
     }
 
     /// The same engine with sectors of another width: successive fields whose axes lie within it release their energy each

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use synthct_image::{ContinuousIndex, Grid, Interpolation, Mask, Volume, resample};
 
 use crate::DoseError;
+use crate::table::piecewise;
 
 /// Air around the patient: mass density in g/cm³, and electron density relative to water.
 const AIR: [f32; 2] = [0.0012, 0.001_08];
@@ -114,18 +115,8 @@ impl DensityCurve {
 
     /// Mass density in g/cm³ and relative electron density.
     fn at(&self, hu: f64) -> [f32; 2] {
-        let both = |point: &DensityPoint| [point.mass_g_per_cm3, point.relative_electron];
-        let n = self.points.partition_point(|point| point.hu <= hu);
-        let of = if n == 0 {
-            both(&self.points[0])
-        } else if n == self.points.len() {
-            both(&self.points[n - 1])
-        } else {
-            let (low, high) = (&self.points[n - 1], &self.points[n]);
-            let part = (hu - low.hu) / (high.hu - low.hu);
-            let (a, b) = (both(low), both(high));
-            [a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1])]
-        };
+        let of =
+            piecewise(&self.points, hu, |point| (point.hu, [point.mass_g_per_cm3, point.relative_electron]));
         of.map(|value| value as f32)
     }
 }

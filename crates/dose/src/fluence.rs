@@ -76,7 +76,8 @@ impl Fluence {
             for x in 0..nx {
                 let center = |axis: usize, n: usize| start_mm[axis] + (n as f64 + 0.5) * Self::PIXEL_MM;
                 let radius_mm = center(0, x).hypot(center(1, y));
-                blurred[y * nx + x] *= piecewise(&machine.off_axis, radius_mm);
+                let [relative] = piecewise(&machine.off_axis, radius_mm, |&[mm, relative]| (mm, [relative]));
+                blurred[y * nx + x] *= relative;
             }
         }
         Self::from_pixels(start_mm, size, &blurred)

@@ -138,7 +138,7 @@ impl Machine {
 }
 
 /// Energy that photons release, by what carries it on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Released {
     /// To electrons: collision kerma.
     pub(crate) primary: EvenTable,

@@ -1,7 +1,8 @@
 //! From a plan to the fields that an engine computes.
 
+use rayon::prelude::*;
 use synthct_image::Grid;
-use synthct_rt::Plan;
+use synthct_rt::{Beam, Plan, Segment};
 
 use crate::{DoseError, Field, Fluence, Machine};
 
@@ -20,38 +21,47 @@ pub fn plan_fields(
     largest_gantry_step_deg: f64,
 ) -> Result<Vec<Field>, DoseError> {
     plan.check()?;
-    let n_fractions = f64::from(plan.n_fractions.unwrap_or(1));
     let mut fields = Vec::new();
     for beam in &plan.beams {
-        let energy = beam.energy;
-        let is_same = (energy.nominal_mv - machine.nominal_mv).abs() < 0.05
-            && energy.flattening_filter_free == machine.flattening_filter_free;
-        if !is_same {
-            return Err(DoseError::Energy {
-                beam: beam.name.clone(),
-                plan_mv: energy.nominal_mv,
-                plan_is_fff: energy.flattening_filter_free,
-                machine: machine.name.clone(),
-            });
-        }
-        let at = dose_grid.index_from_lps(beam.isocenter_lps);
-        let is_inside = std::iter::zip([at.i, at.j, at.k], dose_grid.size_ijk())
-            .all(|(at, n)| (-0.5..n as f64 - 0.5).contains(&at));
-        if !is_inside {
-            return Err(DoseError::IsocenterOutside {
-                beam: beam.name.clone(),
-                isocenter_lps: beam.isocenter_lps.to_array(),
-                grid: dose_grid.to_string(),
-            });
-        }
-        for segment in beam.segments(largest_gantry_step_deg) {
-            let leaves = beam.mlc.as_ref().zip(segment.leaves.as_ref());
-            fields.push(Field {
-                frame: beam.frame(plan.position, segment.angles),
-                fluence: Fluence::new(machine, &segment.jaws, leaves),
-                weight: segment.meterset_mu * n_fractions * machine.photons_per_cm2_per_mu,
-            });
-        }
+        fields.extend(beam_fields(plan, beam, machine, dose_grid, largest_gantry_step_deg)?);
     }
     Ok(fields)
+}
+
+/// The fields of one beam of a plan.
+pub(crate) fn beam_fields(
+    plan: &Plan,
+    beam: &Beam,
+    machine: &Machine,
+    dose_grid: &Grid,
+    largest_gantry_step_deg: f64,
+) -> Result<Vec<Field>, DoseError> {
+    let energy = beam.energy;
+    let is_same = (energy.nominal_mv - machine.nominal_mv).abs() < 0.05
+        && energy.flattening_filter_free == machine.flattening_filter_free;
+    if !is_same {
+        return Err(DoseError::Energy {
+            beam: beam.name.clone(),
+            plan_mv: energy.nominal_mv,
+            plan_is_fff: energy.flattening_filter_free,
+            machine: machine.name.clone(),
+        });
+    }
+    let at = dose_grid.index_from_lps(beam.isocenter_lps);
+    let is_inside = std::iter::zip([at.i, at.j, at.k], dose_grid.size_ijk())
+        .all(|(at, n)| (-0.5..n as f64 - 0.5).contains(&at));
+    if !is_inside {
+        return Err(DoseError::IsocenterOutside {
+            beam: beam.name.clone(),
+            isocenter_lps: beam.isocenter_lps.to_array(),
+            grid: dose_grid.to_string(),
+        });
+    }
+    let n_fractions = f64::from(plan.n_fractions.unwrap_or(1));
+    let field = |segment: &Segment| Field {
+        frame: beam.frame(plan.position, segment.angles),
+        fluence: Fluence::new(machine, &segment.jaws, beam.mlc.as_ref().zip(segment.leaves.as_ref())),
+        weight: segment.meterset_mu * n_fractions * machine.photons_per_cm2_per_mu,
+    };
+    Ok(beam.segments(largest_gantry_step_deg).par_iter().map(field).collect())
 }

@@ -22,7 +22,7 @@ pub(crate) fn rows<const N: usize>(text: &str) -> Vec<[f64; N]> {
 }
 
 /// A function at evenly spaced points from 0, read linearly between them and held beyond the last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EvenTable {
     step: f64,
     values: Vec<f32>,
@@ -41,15 +41,21 @@ impl EvenTable {
     }
 }
 
-/// A piecewise linear function through `[x, y]` points that rise in x, held beyond both ends.
-pub(crate) fn piecewise(points: &[[f64; 2]], x: f64) -> f64 {
-    let n = points.partition_point(|point| point[0] <= x);
+/// Piecewise linear functions of x through points that rise in x, held beyond both ends; `point` gives a point's x and
+/// the functions' values there.
+pub(crate) fn piecewise<T, const N: usize>(
+    points: &[T],
+    x: f64,
+    point: impl Fn(&T) -> (f64, [f64; N]),
+) -> [f64; N] {
+    let n = points.partition_point(|p| point(p).0 <= x);
     if n == 0 {
-        return points[0][1];
+        return point(&points[0]).1;
     }
     if n == points.len() {
-        return points[n - 1][1];
+        return point(&points[n - 1]).1;
     }
-    let ([x0, y0], [x1, y1]) = (points[n - 1], points[n]);
-    y0 + (x - x0) / (x1 - x0) * (y1 - y0)
+    let ((x0, low), (x1, high)) = (point(&points[n - 1]), point(&points[n]));
+    let part = (x - x0) / (x1 - x0);
+    std::array::from_fn(|value| low[value] + part * (high[value] - low[value]))
 }

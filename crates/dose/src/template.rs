@@ -5,10 +5,11 @@ mod nnls;
 
 use serde::{Deserialize, Serialize};
 use synthct_image::morphology::dilate;
-use synthct_image::{Mask, PointLps, Volume, VoxelIndex};
+use synthct_image::{Mask, PointLps};
 use synthct_rt::{Beam, BeamAngles, ControlPoint, PatientPosition, PhotonEnergy, Plan, Prescription};
 
-use crate::{DensityVolume, DoseEngine, DoseError, Field, Machine, plan_fields};
+use crate::plan_fields::beam_fields;
+use crate::{DensityVolume, DoseEngine, DoseError, Machine};
 use aperture::around;
 use nnls::nonnegative_least_squares;
 
@@ -31,6 +32,9 @@ pub enum Template {
 impl Template {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Brain3d, Self::BrainVmat, Self::Pelvis7f, Self::PelvisVmat];
+
+    /// The gantry's turn from one control point of an arc to the next, degrees: no more than this is taken as standing still.
+    pub const GANTRY_STEP_DEG: f64 = 4.0;
 
     /// Its name, such as `brain-3d`.
     pub const fn name(self) -> &'static str {
@@ -75,7 +79,7 @@ impl Template {
                 beams
             }
             Self::Pelvis7f => [0.0, 51.0, 103.0, 154.0, 206.0, 257.0, 309.0].map(|g| fixed(g, 0.0)).to_vec(),
-            Self::BrainVmat | Self::PelvisVmat => arcs(4.0),
+            Self::BrainVmat | Self::PelvisVmat => arcs(Self::GANTRY_STEP_DEG),
         }
     }
 }
@@ -121,7 +125,7 @@ pub fn template_plan(
         let value = prescription_gy;
         return Err(DoseError::Setting { name: "prescription_gy", value, allowed: "finite and above zero" });
     }
-    let isocenter_lps = centroid(target)?;
+    let isocenter_lps = target.centroid_lps().ok_or(DoseError::Target { problem: "is empty" })?;
     let mut plan = Plan {
         label: template.name().to_owned(),
         position: PatientPosition::Hfs,
@@ -135,9 +139,6 @@ pub fn template_plan(
     weigh(&mut plan, target, density, prescription_gy, machine, engine)?;
     Ok(plan)
 }
-
-/// The largest turn of the gantry that is taken as standing still, degrees.
-const GANTRY_STEP_DEG: f64 = 4.0;
 
 /// A beam of 100 MU, evenly spread over its control points.
 fn conformal_beam(
@@ -196,16 +197,14 @@ fn weigh(
         inside.iter().copied().step_by(inside.len().div_ceil(MOST_POINTS).max(1)).collect()
     };
     let in_target = points_of(target);
-    let points: Vec<usize> =
-        in_target.iter().copied().chain(points_of(shell_or_target(&shell, target))).collect();
+    let points: Vec<usize> = in_target.iter().copied().chain(points_of(&shell)).collect();
     let wanted: Vec<f64> = (0..points.len()).map(|n| if n < in_target.len() { 1.0 } else { 0.5 }).collect();
 
     // Each part has a weight of its own; a static beam is one.
     let mut parts: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
     let mut columns: Vec<Vec<f64>> = Vec::new();
     for (n, beam) in plan.beams.iter().enumerate() {
-        let alone = Plan { beams: vec![beam.clone()], ..plan.clone() };
-        let fields: Vec<Field> = plan_fields(&alone, machine, density.grid(), GANTRY_STEP_DEG)?;
+        let fields = beam_fields(plan, beam, machine, density.grid(), Template::GANTRY_STEP_DEG)?;
         for start in (0..fields.len()).step_by(FIELDS_PER_PART) {
             let end = (start + FIELDS_PER_PART).min(fields.len());
             let dose = engine.dose(density, &fields[start..end])?;
@@ -240,27 +239,4 @@ fn weigh(
     // A beam that got no monitor units is none.
     plan.beams.retain(|beam| beam.meterset_mu > 0.0);
     Ok(())
-}
-
-/// A shell without voxels (a target as large as the grid) leaves the target alone to be fitted.
-fn shell_or_target<'a>(shell: &'a Mask, target: &'a Mask) -> &'a Mask {
-    if shell.count() == 0 { target } else { shell }
-}
-
-/// The mean position of the voxels.
-fn centroid(target: &Mask) -> Result<PointLps, DoseError> {
-    let volume: &Volume<bool> = target.volume();
-    let [ni, nj, _] = volume.grid().size_ijk();
-    let (mut sum, mut n) = ([0.0; 3], 0.0);
-    for at in (0..volume.as_slice().len()).filter(|&at| volume.as_slice()[at]) {
-        let point = volume.grid().point_of(VoxelIndex::new(at % ni, at / ni % nj, at / (ni * nj)));
-        for (sum, c) in std::iter::zip(&mut sum, point.to_array()) {
-            *sum += c;
-        }
-        n += 1.0;
-    }
-    if n == 0.0 {
-        return Err(DoseError::Target { problem: "is empty" });
-    }
-    Ok(PointLps::from(sum.map(|c| c / n)))
 }

@@ -1,6 +1,6 @@
 //! A region: true or false at every voxel.
 
-use crate::{Grid, ImageError, Volume};
+use crate::{ContinuousIndex, Grid, ImageError, PointLps, Volume};
 
 /// A region on a grid.
 ///
@@ -52,6 +52,20 @@ impl Mask {
     /// The volume inside, in cm³.
     pub fn volume_cm3(&self) -> f64 {
         self.count() as f64 * self.grid().voxel_volume_mm3() / 1000.0
+    }
+
+    /// The middle of the region: the mean of its voxels' centres, or none of nothing.
+    pub fn centroid_lps(&self) -> Option<PointLps> {
+        let [ni, nj, _] = self.grid().size_ijk();
+        let (mut sums, mut n) = ([0_u64; 3], 0_u64);
+        for (at, _) in self.as_slice().iter().enumerate().filter(|&(_, &inside)| inside) {
+            n += 1;
+            for (sum, index) in std::iter::zip(&mut sums, [at % ni, at / ni % nj, at / (ni * nj)]) {
+                *sum += index as u64;
+            }
+        }
+        let [i, j, k] = sums.map(|sum| sum as f64 / n as f64);
+        (n > 0).then(|| self.grid().lps_from_index(ContinuousIndex::new(i, j, k)))
     }
 
     /// The voxels in both regions.

@@ -231,19 +231,7 @@ impl Picture {
 /// # Errors
 /// [`ReportError::Empty`] if it has no voxel.
 pub fn centroid_lps(mask: &Mask) -> Result<PointLps, ReportError> {
-    let [ni, nj, _] = mask.grid().size_ijk();
-    let (mut sums, mut n) = ([0_u64; 3], 0_u64);
-    for (at, _) in mask.as_slice().iter().enumerate().filter(|&(_, &inside)| inside) {
-        n += 1;
-        for (sum, index) in std::iter::zip(&mut sums, [at % ni, at / ni % nj, at / (ni * nj)]) {
-            *sum += index as u64;
-        }
-    }
-    if n == 0 {
-        return Err(ReportError::Empty { region: "mask", wanted: "voxel" });
-    }
-    let [i, j, k] = sums.map(|sum| sum as f64 / n as f64);
-    Ok(mask.grid().lps_from_index(synthct_image::ContinuousIndex::new(i, j, k)))
+    mask.centroid_lps().ok_or(ReportError::Empty { region: "mask", wanted: "voxel" })
 }
 
 /// The part of one axis that a picture shows.

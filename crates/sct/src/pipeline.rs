@@ -11,6 +11,7 @@ mod demo;
 mod dose;
 mod dose_page;
 mod error;
+mod folder;
 mod observer;
 mod page;
 mod phantoms;
@@ -23,10 +24,11 @@ pub use cohort::{CaseFiles, find_cases, load_case, load_cohort, split_for_valida
 pub use demo::{DemoConfig, DemoOutcome, demo};
 pub use dose::{
     DoseComparison, DoseSettings, DoseSummary, PlannedDose, StructureDvh, Treatment, compare_dose,
-    planned_dose, recomputed_dose,
+    planned_dose, recomputed_dose, structure_dvh,
 };
 pub use dose_page::{dose_page, dose_sections};
 pub use error::PipelineError;
+pub use folder::load_structures;
 pub use observer::Observer;
 pub use page::{CasePage, case_page, comparison_page};
 pub use phantoms::{PhantomCohort, write_phantom_cohort};

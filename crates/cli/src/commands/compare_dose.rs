@@ -8,10 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use sct::io::{OutputType, read_volume, write_volume};
-use sct::pipeline::{Treatment, compare_dose, dose_page, write_json, write_text};
+use sct::pipeline::{compare_dose, dose_page, load_structures, write_json, write_text};
 use serde_json::json;
 
-use super::structures;
 use super::treatment::TreatmentArguments;
 use crate::progress::Ui;
 
@@ -48,12 +47,8 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let settings = arguments.treatment.settings()?;
     let body = ui.spin("finding the body", || arguments.treatment.body(&ct))?;
     let target = arguments.treatment.target(&ct)?;
-    let structures = arguments.structures.as_deref().map(structures::read).transpose()?.unwrap_or_default();
-    let treatment = Treatment {
-        template: arguments.treatment.template,
-        target: &target,
-        prescription_gy: arguments.treatment.prescription_gy,
-    };
+    let structures = arguments.structures.as_deref().map(load_structures).transpose()?.unwrap_or_default();
+    let treatment = arguments.treatment.of(&target);
     let comparison = ui.spin("computing both doses", || {
         compare_dose(&ct, &sct, &body, &treatment, &structures, &settings)
     })?;

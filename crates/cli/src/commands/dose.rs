@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use sct::eval::Dvh;
 use sct::io::{OutputType, read_volume, write_volume};
-use sct::pipeline::{Treatment, planned_dose};
+use sct::pipeline::planned_dose;
 
 use super::treatment::TreatmentArguments;
 use super::{make_parent, write_numbers};
@@ -40,11 +40,7 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let settings = arguments.treatment.settings()?;
     let body = ui.spin("finding the body", || arguments.treatment.body(&ct))?;
     let target = arguments.treatment.target(&ct)?;
-    let treatment = Treatment {
-        template: arguments.treatment.template,
-        target: &target,
-        prescription_gy: arguments.treatment.prescription_gy,
-    };
+    let treatment = arguments.treatment.of(&target);
     let planned =
         ui.spin("planning and computing the dose", || planned_dose(&ct, &body, &treatment, &settings))?;
     let on_dose_grid = target.resampled(planned.dose_gy.grid(), None)?;

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use sct::eval::Dvh;
-use sct::image::{Interpolation, resample};
 use sct::io::read_volume;
+use sct::pipeline::{load_structures, structure_dvh};
 
-use super::{structures, write_numbers};
+use super::write_numbers;
 
 /// Doses of structures: mean, D98, D95, D50, D2, D2cc
 #[derive(Args)]
@@ -37,12 +36,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     const CURVE_POINTS: usize = 201;
     let dose = read_volume(&arguments.dose)?;
-    let structures = structures::read(&arguments.structures)?;
+    let structures = load_structures(&arguments.structures)?;
     println!("structure               cm³    mean     D98     D95     D50      D2    D2cc   (Gy)");
     let mut numbers = BTreeMap::new();
     for (name, mask) in &structures {
-        let on_mask = resample(&dose, mask.grid(), None, Interpolation::Linear, 0.0)?;
-        let dvh = Dvh::new(&on_mask, mask).with_context(|| format!("structure `{name}`"))?;
+        let dvh = structure_dvh(&dose, mask).with_context(|| format!("structure `{name}`"))?;
         let figures = dvh.figures();
         let d2cc = figures.d2cc_gy.map_or("–".to_owned(), |gy| format!("{gy:.2}"));
         println!(

@@ -7,11 +7,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use sct::eval::{ImageMetrics, evaluate_sct, summarize};
-use sct::io::{read_mask, read_volume};
+use sct::io::read_volume;
 use sct::pipeline::{CasePage, case_page, write_text};
-use sct::prep::body_mask_ct;
 
-use super::{make_parent, write_numbers};
+use super::{Modality, make_parent, mask_or_body, write_numbers};
 
 /// Compare a synthetic CT with the CT: MAE, Dice, PSNR, SSIM
 #[derive(Args)]
@@ -45,12 +44,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let ct = read_volume(&arguments.reference)?;
     let sct = read_volume(&arguments.evaluated)?;
-    let body = if let Some(mask) = &arguments.mask {
-        read_mask(mask)?
-    } else {
-        tracing::warn!("no mask is given: the body is found on the CT");
-        body_mask_ct(&ct)?
-    };
+    let body = mask_or_body(arguments.mask.as_deref(), &ct, Modality::Ct)?;
     let metrics = evaluate_sct(&ct, &sct, &body)?;
     print!("{}", table(&metrics)?);
     write_numbers(arguments.json.as_deref(), &summarize(std::slice::from_ref(&metrics)))?;

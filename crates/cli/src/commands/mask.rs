@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sct::image::morphology::dilate;
 use sct::io::{read_volume, write_mask};
-use sct::prep::{body_mask_ct, body_mask_mr};
 use serde::Serialize;
 
-use super::{make_parent, write_numbers};
+use super::{Modality, make_parent, write_numbers};
 use crate::progress::Ui;
 
 /// Find the body on an MR or a CT
@@ -34,12 +33,6 @@ pub(crate) struct Arguments {
     json: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Modality {
-    Mr,
-    Ct,
-}
-
 /// What the mask is like, as JSON shows it.
 #[derive(Serialize)]
 struct Findings {
@@ -53,10 +46,7 @@ struct Findings {
 
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let image = ui.spin("reading", || read_volume(&arguments.input))?;
-    let body = ui.spin("finding the body", || match arguments.modality {
-        Modality::Mr => body_mask_mr(&image),
-        Modality::Ct => body_mask_ct(&image),
-    })?;
+    let body = ui.spin("finding the body", || arguments.modality.body(&image))?;
     let mask = match arguments.dilate_mm {
         Some(margin_mm) => dilate(&body, margin_mm)?,
         None => body,

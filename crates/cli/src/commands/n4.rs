@@ -10,7 +10,7 @@ use sct::io::{OutputType, read_volume, write_volume};
 use sct::prep::{N4Config, N4Level, n4};
 use serde::Serialize;
 
-use super::{make_parent, mask_or_body, write_numbers};
+use super::{Modality, make_parent, mask_or_body, write_numbers};
 use crate::progress::Ui;
 
 /// Correct the bias field of an MR: the shading that coils and the body leave
@@ -71,7 +71,7 @@ struct Numbers<'a> {
 
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let mr = ui.spin("reading", || read_volume(&arguments.input))?;
-    let mask = mask_or_body(arguments.mask.as_deref(), &mr)?;
+    let mask = mask_or_body(arguments.mask.as_deref(), &mr, Modality::Mr)?;
     let config = N4Config {
         shrink_factor: arguments.shrink_mm.map_or(arguments.shrink, |mm| N4Config::shrink_for(mr.grid(), mm)),
         convergence_threshold: arguments.tolerance,

@@ -13,7 +13,7 @@ use sct::prep::{
 };
 use serde::Serialize;
 
-use super::{make_parent, mask_or_body, write_numbers};
+use super::{Modality, make_parent, mask_or_body, write_numbers};
 use crate::progress::{StageBars, Ui};
 
 /// Bring MR intensities onto a common scale: z-score, percentiles, or Nyúl's landmarks
@@ -97,7 +97,7 @@ fn apply(arguments: &Arguments, input: &Path, output: &Path, method: Method, ui:
     let mr = ui.spin("reading", || read_volume(input))?;
     let (normalized, parameters) = match method {
         Method::Zscore => {
-            let (normalized, parameters) = zscore(&mr, &mask_or_body(mask, &mr)?)?;
+            let (normalized, parameters) = zscore(&mr, &mask_or_body(mask, &mr, Modality::Mr)?)?;
             (normalized, Parameters::Zscore(parameters))
         }
         Method::Percentile => {
@@ -105,7 +105,7 @@ fn apply(arguments: &Arguments, input: &Path, output: &Path, method: Method, ui:
                 bail!("`--percentiles` takes two numbers, for example 1,99");
             };
             let config = PercentileConfig { low_percent, high_percent, clip: arguments.clip };
-            let (normalized, parameters) = percentile(&mr, &mask_or_body(mask, &mr)?, config)?;
+            let (normalized, parameters) = percentile(&mr, &mask_or_body(mask, &mr, Modality::Mr)?, config)?;
             (normalized, Parameters::Percentile(parameters))
         }
         Method::Nyul => {

@@ -8,14 +8,15 @@ use clap::Args;
 use sct::dose::{Cones, DensityCurve, Template};
 use sct::image::{Mask, PointLps, Volume};
 use sct::io::read_mask;
-use sct::pipeline::DoseSettings;
-use sct::prep::body_mask_ct;
+use sct::pipeline::{DoseSettings, Treatment};
+
+use super::{Modality, mask_or_body};
 
 #[derive(Args)]
 pub(super) struct TreatmentArguments {
     /// The arrangement of beams: brain-3d, brain-vmat, pelvis-7f or pelvis-vmat
     #[arg(long, value_name = "NAME")]
-    pub(super) template: Template,
+    template: Template,
     /// The target, above zero inside
     #[arg(long, value_name = "MASK", required_unless_present = "ptv_sphere", conflicts_with = "ptv_sphere")]
     ptv: Option<PathBuf>,
@@ -24,7 +25,7 @@ pub(super) struct TreatmentArguments {
     ptv_sphere: Option<Vec<f64>>,
     /// The target's mean dose, Gy
     #[arg(long, value_name = "G")]
-    pub(super) prescription_gy: f64,
+    prescription_gy: f64,
     /// The body, above zero inside; without it the body is found on the CT
     #[arg(long, value_name = "M")]
     body: Option<PathBuf>,
@@ -53,11 +54,13 @@ impl TreatmentArguments {
         Ok(DoseSettings { spacing_mm: self.spacing_mm, curve, cones, ..DoseSettings::default() })
     }
 
+    /// The treatment of a target.
+    pub(super) const fn of<'a>(&self, target: &'a Mask) -> Treatment<'a> {
+        Treatment { template: self.template, target, prescription_gy: self.prescription_gy }
+    }
+
     pub(super) fn body(&self, ct: &Volume<f32>) -> Result<Mask> {
-        match &self.body {
-            Some(path) => Ok(read_mask(path)?),
-            None => Ok(body_mask_ct(ct)?),
-        }
+        mask_or_body(self.body.as_deref(), ct, Modality::Ct)
     }
 
     /// The target; a sphere lies on the CT's grid.

@@ -10,6 +10,7 @@ use synthct_io::{
 };
 
 use crate::goldens::folder;
+use crate::with_causes;
 
 const FROM_PIXDIM: ReadOptions =
     ReadOptions { missing_geometry: MissingGeometry::FromPixdim, frame: None, series_uid: None };
@@ -50,12 +51,7 @@ fn check_error(path: &Path, expected: &str) {
     match read_volume(path) {
         Ok(_) => panic!("{} was read, expected an error with `{expected}`", path.display()),
         Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
+            let text = with_causes(&error);
             assert!(text.contains(expected), "`{text}` does not contain `{expected}`");
         }
     }

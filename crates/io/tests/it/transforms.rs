@@ -12,6 +12,8 @@ use synthct_io::{
     IoError, read_displacement_field, read_transform, read_volume, write_displacement_field, write_transform,
 };
 
+use crate::with_causes;
+
 type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 
 fn golden(name: &str) -> PathBuf {
@@ -120,12 +122,7 @@ fn check_refused(path: &Path, expected: &str) {
     match read_transform(path) {
         Ok(transform) => panic!("{} was read as {transform:?}, expected `{expected}`", path.display()),
         Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
+            let text = with_causes(&error);
             assert!(text.contains(expected), "`{text}` does not contain `{expected}`");
             assert!(text.contains(&path.display().to_string()), "`{text}` does not name the file");
         }

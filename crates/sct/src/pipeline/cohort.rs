@@ -1,6 +1,5 @@
 //! A cohort on disk: one folder a subject, with `mr`, `ct` and `mask` beside each other.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rand::SeedableRng as _;
@@ -12,9 +11,7 @@ use synthct_model::Case;
 use synthct_prep::body_mask_ct;
 
 use super::PipelineError;
-
-/// The extensions looked for, in this order.
-const EXTENSIONS: [&str; 4] = ["nii.gz", "nii", "mha", "mhd"];
+use super::folder::{EXTENSIONS, name_of, subject_folders};
 
 /// The files of one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,18 +37,9 @@ pub struct CaseFiles {
 /// [`PipelineError::Cohort`] if the folder holds no subject or a subject lacks a file;
 /// [`PipelineError::File`] if it cannot be read.
 pub fn find_cases(cohort: &Path, channels: &[String]) -> Result<Vec<CaseFiles>, PipelineError> {
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(cohort).map_err(PipelineError::file(cohort))? {
-        let path = entry.map_err(PipelineError::file(cohort))?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path.is_dir() && !is_hidden {
-            folders.push(path);
-        }
-    }
-    folders.sort();
     let mut cases = Vec::new();
-    for folder in folders {
-        let id = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for folder in subject_folders(cohort)? {
+        let id = name_of(&folder);
         let mr: Vec<_> = channels.iter().map(|channel| find_image(&folder, &channel_stem(channel))).collect();
         let ct = find_image(&folder, "ct");
         if ct.is_none() && mr.iter().all(Option::is_none) {

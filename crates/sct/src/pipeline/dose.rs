@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use synthct_dose::{
-    CollapsedCone, Cones, DensityCurve, DensityVolume, DoseEngine, Machine, Template, dose_grid, plan_fields,
-    template_plan,
+    CollapsedCone, Cones, DensityCurve, DensityVolume, DoseEngine, Field, Machine, Template, dose_grid,
+    plan_fields, template_plan,
 };
 use synthct_eval::{Dvh, DvhFigures, GammaConfig, GammaMap, GammaSummary, gamma};
 use synthct_image::{Interpolation, Mask, Volume, resample};
@@ -59,6 +59,8 @@ pub struct PlannedDose {
     pub dose_gy: Volume<f32>,
     /// The plan.
     pub plan: Plan,
+    /// The plan as the fields that were computed.
+    pub fields: Vec<Field>,
 }
 
 /// A plan for a target made on a CT, and its dose there.
@@ -88,19 +90,18 @@ pub fn planned_dose(
         &settings.machine,
         &quick,
     )?;
-    let dose =
-        |plan: &Plan| engine.dose(&density, &plan_fields(plan, &settings.machine, &grid, GANTRY_STEP_DEG)?);
-    let scale = treatment.prescription_gy / Dvh::new(&dose(&plan)?, &target)?.mean_gy();
+    let mut fields = plan_fields(&plan, &settings.machine, &grid, Template::GANTRY_STEP_DEG)?;
+    let scale = treatment.prescription_gy / Dvh::new(&engine.dose(&density, &fields)?, &target)?.mean_gy();
     for beam in &mut plan.beams {
         beam.meterset_mu *= scale;
     }
-    // Computed again rather than scaled: on an equal image the plan then gives the same bits.
-    let dose_gy = dose(&plan)?;
-    Ok(PlannedDose { dose_gy, plan })
+    for field in &mut fields {
+        field.weight *= scale;
+    }
+    // Computed again rather than scaled: on an equal image the fields then give the same bits.
+    let dose_gy = engine.dose(&density, &fields)?;
+    Ok(PlannedDose { dose_gy, plan, fields })
 }
-
-/// The largest turn of the gantry that is taken as standing still, degrees.
-const GANTRY_STEP_DEG: f64 = 4.0;
 
 /// The dose of a plan on an image, on the grid of another dose.
 ///
@@ -117,8 +118,17 @@ pub fn recomputed_dose(
 ) -> Result<Volume<f32>, PipelineError> {
     let grid = planned.dose_gy.grid();
     let density = DensityVolume::from_ct(image, body, &settings.curve, grid)?;
-    let fields = plan_fields(&planned.plan, &settings.machine, grid, GANTRY_STEP_DEG)?;
-    Ok(CollapsedCone::new(&settings.machine, settings.cones).dose(&density, &fields)?)
+    Ok(CollapsedCone::new(&settings.machine, settings.cones).dose(&density, &planned.fields)?)
+}
+
+/// The histogram of a dose in Gy inside a structure on a grid of its own, onto which the dose is interpolated; beyond the
+/// dose's grid it is zero.
+///
+/// # Errors
+/// [`PipelineError::Eval`] for a structure without a voxel.
+pub fn structure_dvh(dose_gy: &Volume<f32>, structure: &Mask) -> Result<Dvh, PipelineError> {
+    let on_structure = resample(dose_gy, structure.grid(), None, Interpolation::Linear, 0.0)?;
+    Ok(Dvh::new(&on_structure, structure)?)
 }
 
 /// One structure's histograms on both images.
@@ -179,13 +189,10 @@ pub fn compare_dose(
         .iter()
         .chain(structures)
         .map(|(name, structure)| {
-            let of = |dose: &Volume<f32>| -> Result<Dvh, PipelineError> {
-                Ok(Dvh::new(&resample(dose, structure.grid(), None, Interpolation::Linear, 0.0)?, structure)?)
-            };
             Ok(StructureDvh {
                 name: name.clone(),
-                reference: of(&planned.dose_gy)?,
-                evaluated: of(&evaluated_gy)?,
+                reference: structure_dvh(&planned.dose_gy, structure)?,
+                evaluated: structure_dvh(&evaluated_gy, structure)?,
             })
         })
         .collect::<Result<_, PipelineError>>()?;

@@ -6,6 +6,7 @@ use synthct_report::{
     Rgb, Section, Series, Table, Window, centroid_lps,
 };
 
+use super::page::program;
 use super::{DoseComparison, DoseSettings, PipelineError};
 
 /// Isodoses drawn on the images, in percent of the prescription, and their colours from low to high.
@@ -33,7 +34,7 @@ pub fn dose_page(
     target: &Mask,
     settings: &DoseSettings,
 ) -> Result<String, PipelineError> {
-    let mut report = Report::new(title).fact("program", format!("synthct {}", env!("CARGO_PKG_VERSION")));
+    let mut report = Report::new(title).fact("program", program());
     for section in dose_sections(comparison, ct, sct, target, settings)? {
         report = report.section(section);
     }

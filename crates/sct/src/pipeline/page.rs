@@ -86,7 +86,8 @@ pub fn comparison_page(
     Ok(report.to_html())
 }
 
-fn program() -> String {
+/// This program and its version.
+pub(super) fn program() -> String {
     format!("synthct {}", env!("CARGO_PKG_VERSION"))
 }
 

@@ -8,6 +8,7 @@ use synthct_image::AffineTransform;
 use synthct_io::{OutputType, write_label_map, write_mask, write_volume};
 use synthct_phantom::{PhantomCase, PhantomConfig, Site, Tissue, generate};
 
+use super::page::program;
 use super::{Observer, PipelineError, write_json};
 
 /// A cohort of phantom subjects.
@@ -52,7 +53,7 @@ impl PhantomCohort {
 
     fn truth(&self, index: u32, ct_from_mr: &AffineTransform) -> Truth {
         Truth {
-            generator: format!("synthct {}", env!("CARGO_PKG_VERSION")),
+            generator: program(),
             config: self.phantom.clone(),
             subject_seed: self.subject_seed(index),
             ct_from_mr_lps: ct_from_mr.to_matrix4(),

@@ -16,6 +16,7 @@ use synthct_io::{
 };
 use synthct_phantom::Site;
 
+use super::page::program;
 use super::{Observer, PipelineError, write_json, write_text};
 use case::{PreparedImages, RawImages, prepare_case};
 use raw::{RawCase, RawFiles, find_raw_cases};
@@ -195,7 +196,7 @@ fn prepare_and_write(
     let below_raw = |path: &Path| path.strip_prefix(raw).unwrap_or(path).to_string_lossy().into_owned();
     let report = PreparedCase {
         id: id.clone(),
-        generator: format!("synthct {}", env!("CARGO_PKG_VERSION")),
+        generator: program(),
         config: config.clone(),
         mr: below_raw(&files.mr),
         ct: below_raw(&files.ct),

@@ -9,6 +9,7 @@ use synthct_report::{
 };
 
 use super::super::PipelineError;
+use super::super::page::program;
 use super::case::PreparedImages;
 use super::{BiasField, FailedCase, LinearAlignment, PrepareConfig, PreparedCase, with_causes};
 
@@ -133,7 +134,7 @@ fn with_facts(page: Report, config: &PrepareConfig) -> Report {
         BiasField::Show => "found and shown; the MR is stored as scanned",
         BiasField::Correct => "the MR is stored without it",
     };
-    page.fact("program", format!("synthct {}", env!("CARGO_PKG_VERSION")))
+    page.fact("program", program())
         .fact("registration", format!("{linear}{deformable}"))
         .fact("bias field", bias_field)
 }

@@ -1,12 +1,12 @@
 //! A folder of raw MR/CT pairs.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::PipelineError;
+use super::super::folder::{EXTENSIONS, entries, name_of, subject_folders};
 
-/// The extensions of image files, without those of data files that lie beside a header.
-const EXTENSIONS: [&str; 5] = ["nii.gz", "nii", "hdr", "mha", "mhd"];
+/// The extension of headers whose data lie beside them, which a raw folder may hold, too.
+const HEADER: &str = "hdr";
 
 /// One subject's folder, whatever it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +39,8 @@ pub(crate) fn find_raw_cases(raw: &Path) -> Result<Vec<RawCase>, PipelineError> 
         });
     }
     let mut cases = Vec::new();
-    for folder in entries(raw)?.into_iter().filter(|path| path.is_dir()) {
-        let id = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if id.starts_with('.') {
-            continue;
-        }
+    for folder in subject_folders(raw)? {
+        let id = name_of(&folder);
         if images_named(&folder, "mr")?.is_empty() && images_named(&folder, "ct")?.is_empty() {
             tracing::warn!("`{}` holds neither an MR nor a CT and is passed over", folder.display());
             continue;
@@ -81,7 +78,7 @@ impl RawCase {
             one(stem)?.ok_or_else(|| PipelineError::Cohort {
                 path: self.folder.clone(),
                 what: format!(
-                    "lacks `{stem}`: a file {stem}.{} or a DICOM folder {stem}/",
+                    "lacks `{stem}`: a file {stem}.{}|{HEADER} or a DICOM folder {stem}/",
                     EXTENSIONS.join("|")
                 ),
             })
@@ -99,29 +96,18 @@ impl RawCase {
 /// The image files and folders of one name, in upper or lower case.
 fn images_named(folder: &Path, stem: &str) -> Result<Vec<PathBuf>, PipelineError> {
     let is_named = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name = name_of(path).to_lowercase();
         if path.is_dir() {
             return name == stem;
         }
         name.strip_prefix(stem)
             .and_then(|rest| rest.strip_prefix('.'))
-            .is_some_and(|extension| EXTENSIONS.contains(&extension))
+            .is_some_and(|extension| extension == HEADER || EXTENSIONS.contains(&extension))
     };
     Ok(entries(folder)?.into_iter().filter(is_named).collect())
 }
 
-/// What a folder holds, ordered by name.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(PipelineError::file(folder))? {
-        paths.push(entry.map_err(PipelineError::file(folder))?.path());
-    }
-    paths.sort();
-    Ok(paths)
-}
-
 fn names(paths: &[PathBuf]) -> String {
-    let names: Vec<_> =
-        paths.iter().map(|path| path.file_name().unwrap_or_default().to_string_lossy()).collect();
+    let names: Vec<_> = paths.iter().map(|path| name_of(path)).collect();
     names.join(", ")
 }
