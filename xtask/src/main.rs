@@ -84,7 +84,7 @@ fn demo(quick: bool, out: &std::path::Path) -> Result<()> {
 
 #[expect(clippy::print_stderr, reason = "cargo hides what passing tests print, so skipping is said here")]
 fn test(arguments: &[String]) -> Result<()> {
-    if std::env::var_os("SCT_TEST_DATA").is_none() {
+    if std::env::var_os("SCT_TEST_DATA").is_none_or(|data| data.is_empty()) {
         eprintln!("skipped: tests on real images, since SCT_TEST_DATA does not name their folder");
     }
     on_packages("test", arguments)
