@@ -8,6 +8,7 @@ pub use cones::Cones;
 use rayon::prelude::*;
 use synthct_image::{Volume, VoxelIndex};
 
+use crate::composition::bone_content;
 use crate::depth::RadiologicalDepth;
 use crate::machine::{Machine, Released};
 use crate::{DensityVolume, DoseEngine, DoseError, Field};
@@ -22,8 +23,10 @@ const GY_G_PER_MEV: f64 = 1.602_176_634e-10;
 /// (collision kerma) and of scattered photons (TERMA less collision kerma).
 /// Each travels away from its place along the axes of cones around the beam's axis and is laid down exponentially in
 /// electron density, with constants fitted to Monte Carlo kernels of the spectrum in water, and what leaves a voxel enters
-/// the next: energy is conserved exactly, whatever the voxels hold.
+/// the next: no energy is lost, whatever the voxels hold.
+/// Cones stand about the diverging rays: lines part from each other as rays do, and what flows along them thins out.
 /// Transport is swept plane by plane, so that each voxel is crossed once for each cone.
+/// Bone, known by its mass density, attenuates, releases and absorbs more per electron than water, by its cross sections.
 ///
 /// The dose is dose to the medium: energy deposited per mass.
 ///
@@ -78,7 +81,8 @@ impl CollapsedCone {
 impl DoseEngine for CollapsedCone {
     fn dose(&self, density: &DensityVolume, fields: &[Field]) -> Result<Volume<f32>, DoseError> {
         let grid = density.grid();
-        let sweeper = Sweeper::new(density.relative_electron());
+        let matter = Matter::new(density, self.released.bone_attenuation)?;
+        let sweeper = Sweeper::new(density.relative_electron(), &matter.bone);
         let mut energy = Volume::filled(grid, 0.0_f32);
         for field in fields {
             require_source_outside(density, field)?;
@@ -89,7 +93,7 @@ impl DoseEngine for CollapsedCone {
             primary.fill(0.0);
             scatter.fill(0.0);
             for field in sector {
-                self.release(density, field, &mut primary, &mut scatter);
+                self.release(&matter, field, &mut primary, &mut scatter);
             }
             let directions = self.cones.directions(grid, &sector[sector.len() / 2].frame);
             sweeper.deposit(&directions, &primary, &scatter, energy.as_mut_slice());
@@ -119,11 +123,11 @@ impl CollapsedCone {
     }
 
     /// Adds the energy that a field releases in each voxel, MeV/cm³: to electrons, and to scattered photons.
-    fn release(&self, density: &DensityVolume, field: &Field, primary: &mut [f32], scatter: &mut [f32]) {
-        let grid = density.grid();
-        let electron = density.relative_electron();
+    fn release(&self, matter: &Matter<'_>, field: &Field, primary: &mut [f32], scatter: &mut [f32]) {
+        let grid = matter.electron.grid();
+        let (electron, bone) = (matter.electron.as_slice(), matter.bone.as_slice());
         let frame = &field.frame;
-        let depth = RadiologicalDepth::new(electron, frame, field.fluence.extent_mm());
+        let depth = RadiologicalDepth::new(&matter.attenuating, frame, field.fluence.extent_mm());
         let [ni, nj, _] = grid.size_ijk();
         let axis_distance_mm = frame.source_axis_distance_mm();
         let half_voxel_mm = 0.5 * grid.voxel_volume_mm3().cbrt();
@@ -143,13 +147,37 @@ impl CollapsedCone {
                     continue;
                 }
                 let spread = axis_distance_mm.powi(2) / (x * x + y * y + distance_mm * distance_mm);
-                let eta = f64::from(electron.as_slice()[row * ni + i]);
-                let released = (field.weight * fluence * spread * eta) as f32;
+                let fluence = (field.weight * fluence * spread) as f32;
                 let depth_cm = depth.at(projected, distance_mm);
-                primary[i] += released * self.released.primary.at(depth_cm);
-                scatter[i] += released * self.released.scatter.at(depth_cm);
+                let at = row * ni + i;
+                primary[i] += fluence * electron[at] * self.released.primary.at(depth_cm);
+                scatter[i] += fluence * electron[at] * self.released.scatter.at(depth_cm);
+                if bone[at] > 0.0 {
+                    primary[i] += fluence * bone[at] * self.released.bone_primary.at(depth_cm);
+                    scatter[i] += fluence * bone[at] * self.released.bone_scatter.at(depth_cm);
+                }
             }
         });
+    }
+}
+
+/// What photons meet.
+struct Matter<'a> {
+    /// Electron density relative to water.
+    electron: &'a Volume<f32>,
+    /// Electron density times the content of bone ([`bone_content`]).
+    bone: Volume<f32>,
+    /// Electrons of water that would attenuate as much.
+    attenuating: Volume<f32>,
+}
+
+impl<'a> Matter<'a> {
+    fn new(density: &'a DensityVolume, bone_attenuation: f32) -> Result<Self, DoseError> {
+        let electron = density.relative_electron();
+        let bone =
+            electron.zip_map(density.mass_g_per_cm3(), |electron, &mass| electron * bone_content(mass))?;
+        let attenuating = electron.zip_map(&bone, |electron, bone| electron + bone_attenuation * bone)?;
+        Ok(Self { electron, bone, attenuating })
     }
 }
 

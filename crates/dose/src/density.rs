@@ -196,6 +196,34 @@ impl DensityVolume {
         Ok(Self { mass_g_per_cm3, relative_electron })
     }
 
+    /// The means of pairs of voxels along each axis, on a grid of half as many; a last one without a pair stands alone.
+    pub(crate) fn halved(&self) -> Result<Self, DoseError> {
+        let grid = self.grid();
+        let size = grid.size_ijk();
+        let half = Grid::new(
+            size.map(|n| n.div_ceil(2)),
+            grid.spacing_mm().map(|spacing| 2.0 * spacing),
+            grid.lps_from_index(ContinuousIndex::new(0.5, 0.5, 0.5)),
+            *grid.direction(),
+        )?;
+        let of = |volume: &Volume<f32>| {
+            Volume::from_index_fn(&half, |at| {
+                let pair = |n: usize, size: usize| 2 * n..(2 * n + 2).min(size);
+                let (mut sum, mut n) = (0.0, 0.0);
+                for k in pair(at.k, size[2]) {
+                    for j in pair(at.j, size[1]) {
+                        for i in pair(at.i, size[0]) {
+                            sum += volume.as_slice()[(k * size[1] + j) * size[0] + i];
+                            n += 1.0;
+                        }
+                    }
+                }
+                sum / n
+            })
+        };
+        Ok(Self { mass_g_per_cm3: of(&self.mass_g_per_cm3), relative_electron: of(&self.relative_electron) })
+    }
+
     /// The dose grid.
     pub const fn grid(&self) -> &Grid {
         self.mass_g_per_cm3.grid()

@@ -10,6 +10,7 @@
 //! threads.
 
 mod collapsed_cone;
+mod composition;
 mod density;
 mod depth;
 mod engine;
@@ -29,4 +30,4 @@ pub use fluence::Fluence;
 pub use grid::dose_grid;
 pub use machine::{Machine, SpectralLine};
 pub use plan_fields::plan_fields;
-pub use template::{Template, template_plan};
+pub use template::{TargetDose, Template, template_plan};

@@ -2,16 +2,15 @@
 
 mod aperture;
 mod nnls;
+mod weights;
 
 use serde::{Deserialize, Serialize};
-use synthct_image::morphology::dilate;
 use synthct_image::{Mask, PointLps};
 use synthct_rt::{Beam, BeamAngles, ControlPoint, PatientPosition, PhotonEnergy, Plan, Prescription};
 
-use crate::plan_fields::beam_fields;
 use crate::{DensityVolume, DoseEngine, DoseError, Machine};
 use aperture::around;
-use nnls::nonnegative_least_squares;
+use weights::weigh;
 
 /// Usual arrangements of beams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +51,11 @@ impl Template {
             Self::Brain3d | Self::BrainVmat => 5.0,
             Self::Pelvis7f | Self::PelvisVmat => 7.0,
         }
+    }
+
+    /// Whether the gantry stands still while a beam is on.
+    const fn is_static(self) -> bool {
+        matches!(self, Self::Brain3d | Self::Pelvis7f)
     }
 
     /// Gantry, collimator and couch of each static beam, or of each control point of each arc.
@@ -99,44 +103,76 @@ impl std::str::FromStr for Template {
     }
 }
 
-/// A plan for a target: apertures are its projection and a margin, behind leaves of 5 mm; weights are those that come
-/// nearest, in the least squares, to the prescription in the target and to half of it in a shell around.
+/// A region, and what it is to receive.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetDose<'a> {
+    /// The region.
+    pub target: &'a Mask,
+    /// Its dose, Gy.
+    pub dose_gy: f64,
+}
+
+/// A plan for one target, or for several levels of dose at once (a simultaneous integrated boost).
+///
+/// Apertures are a target's projection and a margin, behind leaves of 5 mm; weights are those that come nearest, in the
+/// least squares, to each target's dose, where they overlap the highest, and to half of the lowest in a shell around.
+/// With several levels the first arc is open to all targets and the second to the highest alone; a template of static beams
+/// has each beam twice.
 ///
 /// Arcs are weighted in parts of about 20°. The plan is not optimised beyond that: it is a credible and reproducible
 /// arrangement for the comparison of two images, no more.
-/// Monitor units give a mean target dose of `prescription_gy` on `density`, of one fraction.
+/// Monitor units give the target of the highest dose that dose in the mean, of one fraction; doses of voxels of 4 mm or
+/// less are taken from a grid of half as many along each axis, so that a caller who needs the mean exactly scales by it.
 ///
 /// # Grid
-/// `target` is on the grid of `density`.
+/// Targets are on the grid of `density`.
 ///
 /// # Errors
-/// [`DoseError::Image`] if the grids differ, [`DoseError::Target`] for an empty target or one that no beam reaches,
-/// [`DoseError::Setting`] for a prescription that is not above zero.
+/// [`DoseError::Image`] if the grids differ, [`DoseError::Target`] for no target, an empty one or one that no beam reaches,
+/// [`DoseError::Setting`] for a dose that is not above zero.
 pub fn template_plan(
     template: Template,
-    target: &Mask,
+    targets: &[TargetDose<'_>],
     density: &DensityVolume,
-    prescription_gy: f64,
     machine: &Machine,
     engine: &dyn DoseEngine,
 ) -> Result<Plan, DoseError> {
-    density.grid().require_match(target.grid())?;
-    if !(prescription_gy.is_finite() && prescription_gy > 0.0) {
-        let value = prescription_gy;
-        return Err(DoseError::Setting { name: "prescription_gy", value, allowed: "finite and above zero" });
+    let Some(highest) = targets.iter().copied().reduce(|a, b| if b.dose_gy > a.dose_gy { b } else { a })
+    else {
+        return Err(DoseError::Target { problem: "is missing" });
+    };
+    for &TargetDose { target, dose_gy } in targets {
+        density.grid().require_match(target.grid())?;
+        if !(dose_gy.is_finite() && dose_gy > 0.0) {
+            let (name, allowed) = ("a target's dose (Gy)", "finite and above zero");
+            return Err(DoseError::Setting { name, value: dose_gy, allowed });
+        }
+        if target.count() == 0 {
+            return Err(DoseError::Target { problem: "is empty" });
+        }
     }
-    let isocenter_lps = target.centroid_lps().ok_or(DoseError::Target { problem: "is empty" })?;
+    let all = targets.iter().try_fold(highest.target.clone(), |all, level| all.or(level.target))?;
+    let isocenter_lps = all.centroid_lps().ok_or(DoseError::Target { problem: "is empty" })?;
     let mut plan = Plan {
         label: template.name().to_owned(),
         position: PatientPosition::Hfs,
         n_fractions: Some(1),
-        prescription: Some(Prescription { dose_gy: prescription_gy, target_roi: None }),
+        prescription: Some(Prescription { dose_gy: highest.dose_gy, target_roi: None }),
         beams: Vec::new(),
     };
+    let has_boost = targets.len() > 1;
+    let mut openings = Vec::new();
     for (n, angles) in template.arrangement().into_iter().enumerate() {
-        plan.beams.push(conformal_beam(n, &angles, template, target, isocenter_lps, machine, plan.position));
+        if has_boost && template.is_static() {
+            openings.extend([(angles.clone(), &all), (angles, highest.target)]);
+        } else {
+            openings.push((angles, if has_boost && n > 0 { highest.target } else { &all }));
+        }
     }
-    weigh(&mut plan, target, density, prescription_gy, machine, engine)?;
+    for (n, (angles, open_to)) in openings.into_iter().enumerate() {
+        plan.beams.push(conformal_beam(n, &angles, template, open_to, isocenter_lps, machine, plan.position));
+    }
+    weigh(&mut plan, targets, density, machine, engine)?;
     Ok(plan)
 }
 
@@ -177,66 +213,4 @@ fn conformal_beam(
         })
         .collect();
     beam
-}
-
-/// Sets the plan's monitor units.
-fn weigh(
-    plan: &mut Plan,
-    target: &Mask,
-    density: &DensityVolume,
-    prescription_gy: f64,
-    machine: &Machine,
-    engine: &dyn DoseEngine,
-) -> Result<(), DoseError> {
-    const SHELL_MM: f64 = 15.0;
-    const MOST_POINTS: usize = 1000;
-    const FIELDS_PER_PART: usize = 5;
-    let shell = dilate(target, SHELL_MM)?.and(&target.complement())?;
-    let points_of = |region: &Mask| -> Vec<usize> {
-        let inside: Vec<usize> = (0..region.as_slice().len()).filter(|&n| region.as_slice()[n]).collect();
-        inside.iter().copied().step_by(inside.len().div_ceil(MOST_POINTS).max(1)).collect()
-    };
-    let in_target = points_of(target);
-    let points: Vec<usize> = in_target.iter().copied().chain(points_of(&shell)).collect();
-    let wanted: Vec<f64> = (0..points.len()).map(|n| if n < in_target.len() { 1.0 } else { 0.5 }).collect();
-
-    // Each part has a weight of its own; a static beam is one.
-    let mut parts: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
-    let mut columns: Vec<Vec<f64>> = Vec::new();
-    for (n, beam) in plan.beams.iter().enumerate() {
-        let fields = beam_fields(plan, beam, machine, density.grid(), Template::GANTRY_STEP_DEG)?;
-        for start in (0..fields.len()).step_by(FIELDS_PER_PART) {
-            let end = (start + FIELDS_PER_PART).min(fields.len());
-            let dose = engine.dose(density, &fields[start..end])?;
-            columns.push(points.iter().map(|&at| f64::from(dose.as_slice()[at])).collect());
-            parts.push((n, start..end));
-        }
-    }
-    let weights = nonnegative_least_squares(&columns, &wanted);
-    let mean: f64 = std::iter::zip(&columns, &weights)
-        .map(|(column, weight)| weight * column[..in_target.len()].iter().sum::<f64>())
-        .sum::<f64>()
-        / in_target.len() as f64;
-    if mean <= 0.0 {
-        return Err(DoseError::Target { problem: "receives no dose from any beam" });
-    }
-    let scale = prescription_gy / mean;
-    for (n, beam) in plan.beams.iter_mut().enumerate() {
-        // Monitor units of each interval between control points, then the fractions that they add up to.
-        let n_intervals = beam.control_points.len() - 1;
-        let each_mu = beam.meterset_mu / n_intervals as f64;
-        let mut interval_mu = vec![0.0; n_intervals];
-        for ((_, range), weight) in std::iter::zip(&parts, &weights).filter(|((of, _), _)| *of == n) {
-            interval_mu[range.clone()].fill(each_mu * weight * scale);
-        }
-        beam.meterset_mu = interval_mu.iter().sum();
-        let mut given = 0.0;
-        for (point, mu) in std::iter::zip(&mut beam.control_points[1..], interval_mu) {
-            given += mu;
-            point.meterset_fraction = given / beam.meterset_mu;
-        }
-    }
-    // A beam that got no monitor units is none.
-    plan.beams.retain(|beam| beam.meterset_mu > 0.0);
-    Ok(())
 }

@@ -7,7 +7,9 @@
 //! chosen).
 //! The single metrics are free functions: [`mae_hu`], [`psnr_db`], [`ssim_synthrad2023`], [`ms_ssim_synthrad2025`],
 //! [`ssim()`] with a chosen window, [`dice`].
-//! Of doses: [`gamma()`] (agreement in dose or position) and [`Dvh`] (what a structure receives).
+//! Of doses: [`gamma()`] (agreement in dose or position), [`Dvh`] (what a structure receives), [`dose_mae`] and
+//! [`dvh_metric`] (the challenge's figures).
+//! Of two methods on the same cases: [`paired_tests`].
 //!
 //! This crate reads no file, resamples nothing (grids must match, those of [`gamma()`] excepted) and computes no dose.
 
@@ -21,7 +23,9 @@ mod metrics;
 mod region;
 mod similarity;
 mod ssim;
+mod statistics;
 mod summary;
+mod synthrad_dose;
 mod voxelwise;
 mod window;
 
@@ -36,5 +40,9 @@ pub use metrics::{BoneDice, ImageMetrics, RegionValues, evaluate_sct, evaluate_s
 pub use region::{HuRange, Regions};
 pub use similarity::{ms_ssim_synthrad2025, ssim_synthrad2023};
 pub use ssim::{Ssim, SsimConfig, SsimWindow, ssim};
+pub use statistics::{
+    PairedTests, ShapiroWilk, WilcoxonSignedRank, paired_tests, shapiro_wilk, wilcoxon_signed_rank,
+};
 pub use summary::{ImageSummary, MeanSd, summarize};
+pub use synthrad_dose::{DvhMetric, DvhPair, dose_mae, dvh_metric};
 pub use voxelwise::{Definition, mae_hu, mean_error_hu, psnr_db};

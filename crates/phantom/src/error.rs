@@ -19,6 +19,14 @@ pub enum PhantomError {
         /// The largest number accepted.
         limit: usize,
     },
+    /// Tissues in which a target cannot be placed.
+    #[error(
+        "the phantom's tissues have no {missing}, so that no target can be placed; are they of another site?"
+    )]
+    NoTarget {
+        /// What was looked for.
+        missing: &'static str,
+    },
     /// The grid could not be made.
     #[error("the phantom's grid could not be made")]
     Grid(#[from] ImageError),

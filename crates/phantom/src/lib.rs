@@ -39,6 +39,7 @@ pub mod relaxation;
 mod scan;
 mod shape;
 pub mod signal;
+mod structures;
 mod subject;
 mod tissue;
 
@@ -46,5 +47,6 @@ pub use config::{Misalignment, Pathology, PhantomConfig, Side, Site};
 pub use error::PhantomError;
 pub use generate::{MAX_PHANTOM_VOXELS, PhantomCase, generate, generate_on, phantom_grid};
 pub use signal::Contrast;
+pub use structures::{Structures, structures};
 pub use subject::{Landmark, Sample, Subject};
 pub use tissue::Tissue;

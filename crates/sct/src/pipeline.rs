@@ -9,11 +9,14 @@ mod arms;
 mod cohort;
 mod demo;
 mod dose;
+mod dose_cohort;
+mod dose_cohort_page;
 mod dose_page;
 mod error;
 mod folder;
 mod observer;
 mod page;
+mod phantom_treatment;
 mod phantoms;
 mod prepare;
 mod summary;
@@ -23,17 +26,22 @@ pub use arms::{Arm, ArmResult, CaseResult, Split, run_arms};
 pub use cohort::{CaseFiles, find_cases, load_case, load_cohort, split_for_validation};
 pub use demo::{DemoConfig, DemoOutcome, demo};
 pub use dose::{
-    DoseComparison, DoseSettings, DoseSummary, PlannedDose, StructureDvh, Treatment, compare_dose,
-    planned_dose, recomputed_dose, structure_dvh,
+    DoseComparison, DoseSettings, DoseSummary, PlanFigures, PlannedDose, StructureDvh, SynthRadDose,
+    Treatment, compare_dose, compared_doses, planned_dose, recomputed_dose, structure_dvh,
 };
+pub use dose_cohort::{
+    CaseTreatment, CohortDoses, DoseArm, DoseCohortSummary, DoseTest, ShownCase, cohort_doses,
+};
+pub use dose_cohort_page::cohort_dose_sections;
 pub use dose_page::{dose_page, dose_sections};
 pub use error::PipelineError;
 pub use folder::load_structures;
 pub use observer::Observer;
 pub use page::{CasePage, case_page, comparison_page};
+pub use phantom_treatment::{PhantomPlans, phantom_treatment};
 pub use phantoms::{PhantomCohort, write_phantom_cohort};
 pub use prepare::{
     BiasField, BiasNumbers, BodyNumbers, FailedCase, LinearAlignment, PrepareConfig, PrepareOutcome,
     PreparedCase, RegistrationNumbers, prepare_cohort,
 };
-pub use summary::{Summary, write_json, write_text};
+pub use summary::{ArmSummary, Summary, write_json, write_text};

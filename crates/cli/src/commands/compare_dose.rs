@@ -48,7 +48,8 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let body = ui.spin("finding the body", || arguments.treatment.body(&ct))?;
     let target = arguments.treatment.target(&ct)?;
     let structures = arguments.structures.as_deref().map(load_structures).transpose()?.unwrap_or_default();
-    let treatment = arguments.treatment.of(&target);
+    let boost = arguments.treatment.boost()?;
+    let treatment = arguments.treatment.of(&target, boost.as_ref());
     let comparison = ui.spin("computing both doses", || {
         compare_dose(&ct, &sct, &body, &treatment, &structures, &settings)
     })?;
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     }
     let out = &arguments.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
-    let (reference, evaluated) = (&comparison.planned.dose_gy, &comparison.evaluated_gy);
+    let (reference, evaluated) = (&comparison.reference_gy, &comparison.evaluated_gy);
     let difference = reference.zip_map(evaluated, |a, b| b - a)?;
     for (name, volume) in [("dose_ct", reference), ("dose_sct", evaluated), ("dose_difference", &difference)]
     {

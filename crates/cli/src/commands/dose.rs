@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use sct::eval::Dvh;
+use sct::eval::{Dvh, DvhFigures};
+use sct::image::Mask;
 use sct::io::{OutputType, read_volume, write_volume};
 use sct::pipeline::planned_dose;
 
@@ -40,16 +41,24 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let settings = arguments.treatment.settings()?;
     let body = ui.spin("finding the body", || arguments.treatment.body(&ct))?;
     let target = arguments.treatment.target(&ct)?;
-    let treatment = arguments.treatment.of(&target);
+    let boost = arguments.treatment.boost()?;
+    let treatment = arguments.treatment.of(&target, boost.as_ref());
     let planned =
         ui.spin("planning and computing the dose", || planned_dose(&ct, &body, &treatment, &settings))?;
-    let on_dose_grid = target.resampled(planned.dose_gy.grid(), None)?;
-    let figures = Dvh::new(&planned.dose_gy, &on_dose_grid)?.figures();
-    println!(
-        "target {:.1} cm³: mean {:.2}, D98 {:.2}, D50 {:.2}, D2 {:.2} Gy",
-        figures.volume_cm3, figures.mean_gy, figures.d98_gy, figures.d50_gy, figures.d2_gy
-    );
-    write_numbers(arguments.json.as_deref(), &figures)?;
+    let figures_of = |name: &str, mask: &Mask| -> Result<DvhFigures> {
+        let on_dose_grid = mask.resampled(planned.dose_gy.grid(), None)?;
+        let figures = Dvh::new(&planned.dose_gy, &on_dose_grid)?.figures();
+        println!(
+            "{name} {:.1} cm³: mean {:.2}, D98 {:.2}, D50 {:.2}, D2 {:.2} Gy",
+            figures.volume_cm3, figures.mean_gy, figures.d98_gy, figures.d50_gy, figures.d2_gy
+        );
+        Ok(figures)
+    };
+    let mut numbers = serde_json::to_value(figures_of("target", &target)?)?;
+    if let Some(boost) = &boost {
+        numbers["boost"] = serde_json::to_value(figures_of("boost", boost)?)?;
+    }
+    write_numbers(arguments.json.as_deref(), &numbers)?;
     make_parent(&arguments.out)?;
     write_volume(&arguments.out, &planned.dose_gy, OutputType::F32)?;
     Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sct::dose::{Cones, DensityCurve, Template};
+use sct::dose::{Cones, DensityCurve, TargetDose, Template};
 use sct::image::{Mask, PointLps, Volume};
 use sct::io::read_mask;
 use sct::pipeline::{DoseSettings, Treatment};
@@ -23,9 +23,15 @@ pub(super) struct TreatmentArguments {
     /// A sphere as target: its middle in mm LPS and its radius in mm
     #[arg(long, value_name = "X,Y,Z,R", value_delimiter = ',', allow_negative_numbers = true)]
     ptv_sphere: Option<Vec<f64>>,
-    /// The target's mean dose, Gy
+    /// The target's dose, Gy: its mean without a boost
     #[arg(long, value_name = "G")]
     prescription_gy: f64,
+    /// A part of the target that is to get more at once (simultaneous integrated boost), above zero inside
+    #[arg(long, value_name = "MASK", requires = "boost_gy")]
+    boost: Option<PathBuf>,
+    /// The boost's mean dose, Gy
+    #[arg(long, value_name = "G", requires = "boost")]
+    boost_gy: Option<f64>,
     /// The body, above zero inside; without it the body is found on the CT
     #[arg(long, value_name = "M")]
     body: Option<PathBuf>,
@@ -54,9 +60,15 @@ impl TreatmentArguments {
         Ok(DoseSettings { spacing_mm: self.spacing_mm, curve, cones, ..DoseSettings::default() })
     }
 
-    /// The treatment of a target.
-    pub(super) const fn of<'a>(&self, target: &'a Mask) -> Treatment<'a> {
-        Treatment { template: self.template, target, prescription_gy: self.prescription_gy }
+    /// The treatment of a target and of its boost.
+    pub(super) fn of<'a>(&self, target: &'a Mask, boost: Option<&'a Mask>) -> Treatment<'a> {
+        let boost = boost.zip(self.boost_gy).map(|(target, dose_gy)| TargetDose { target, dose_gy });
+        Treatment { template: self.template, target, prescription_gy: self.prescription_gy, boost }
+    }
+
+    /// The boost, if there is one.
+    pub(super) fn boost(&self) -> Result<Option<Mask>> {
+        Ok(self.boost.as_deref().map(read_mask).transpose()?)
     }
 
     pub(super) fn body(&self, ct: &Volume<f32>) -> Result<Mask> {

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use synthct_dose::{
-    CollapsedCone, Cones, DensityVolume, DoseEngine, DoseError, Machine, Template, plan_fields, template_plan,
+    CollapsedCone, Cones, DensityVolume, DoseEngine, DoseError, Machine, TargetDose, Template, plan_fields,
+    template_plan,
 };
 use synthct_image::{Grid, Mask, PointLps, Volume, VoxelIndex};
 
@@ -27,6 +28,10 @@ fn head() -> Result<(DensityVolume, Mask), DoseError> {
     let target =
         Mask::new(Volume::from_point_fn(&grid, |p| (p - PointLps::new(25.0, -10.0, 15.0)).norm_mm() < 20.0));
     Ok((DensityVolume::new(density(1.6), density(1.5))?, target))
+}
+
+const fn one(target: &Mask, dose_gy: f64) -> [TargetDose<'_>; 1] {
+    [TargetDose { target, dose_gy }]
 }
 
 /// Mean inside, the dose that 95 % of the voxels have at least, and the mean of a shell 40 to 50 mm away.
@@ -56,7 +61,7 @@ fn the_target_gets_the_prescription_and_the_rest_less() -> TestResult {
     let machine = Machine::generic_6mv();
     let engine = CollapsedCone::new(&machine, Cones::Fast);
     for template in Template::ALL {
-        let plan = template_plan(template, &target, &density, 60.0, &machine, &engine)?;
+        let plan = template_plan(template, &one(&target, 60.0), &density, &machine, &engine)?;
         plan.check()?;
         let fields = plan_fields(&plan, &machine, density.grid(), 4.0)?;
         let [mean, d95, away] = figures(&engine.dose(&density, &fields)?, &target);
@@ -71,11 +76,38 @@ fn the_target_gets_the_prescription_and_the_rest_less() -> TestResult {
 }
 
 #[test]
+fn a_boost_gets_more_than_the_target_around_it() -> TestResult {
+    let (density, target) = head()?;
+    let machine = Machine::generic_6mv();
+    let engine = CollapsedCone::new(&machine, Cones::Fast);
+    let inner = Mask::new(Volume::from_point_fn(density.grid(), |p| {
+        (p - PointLps::new(25.0, -10.0, 15.0)).norm_mm() < 12.0
+    }));
+    let outer = target.and(&inner.complement())?;
+    for template in [Template::PelvisVmat, Template::Pelvis7f] {
+        let levels =
+            [TargetDose { target: &target, dose_gy: 50.0 }, TargetDose { target: &inner, dose_gy: 60.0 }];
+        let plan = template_plan(template, &levels, &density, &machine, &engine)?;
+        assert_eq!(plan.prescription.as_ref().map(|p| p.dose_gy), Some(60.0));
+        let fields = plan_fields(&plan, &machine, density.grid(), 4.0)?;
+        let dose = engine.dose(&density, &fields)?;
+        let ([boost, boost_d95, away], [around, around_d95, _]) =
+            (figures(&dose, &inner), figures(&dose, &outer));
+        let name = template.name();
+        assert!((boost - 60.0).abs() < 0.3 && boost_d95 > 57.0, "{name}: {boost} and {boost_d95}");
+        // A step of 10 Gy within the 8 mm around the boost is more than photons can make: the outer part keeps half of it.
+        assert!((48.0..57.0).contains(&around) && around_d95 > 45.0, "{name}: {around} and {around_d95}");
+        assert!(away < 33.0, "{name}: {away}");
+    }
+    Ok(())
+}
+
+#[test]
 fn sectors_change_little() -> TestResult {
     let (density, target) = head()?;
     let machine = Machine::generic_6mv();
     let exact = CollapsedCone::new(&machine, Cones::Fast).with_sectors(0.0);
-    let plan = template_plan(Template::BrainVmat, &target, &density, 2.0, &machine, &exact)?;
+    let plan = template_plan(Template::BrainVmat, &one(&target, 2.0), &density, &machine, &exact)?;
     let fields = plan_fields(&plan, &machine, density.grid(), 4.0)?;
     let by_field = exact.dose(&density, &fields)?;
     let by_sector = CollapsedCone::new(&machine, Cones::Fast).with_sectors(8.0).dose(&density, &fields)?;
@@ -113,8 +145,11 @@ fn bad_plans_and_targets_are_refused() -> TestResult {
     let machine = Machine::generic_6mv();
     let engine = CollapsedCone::new(&machine, Cones::Fast);
     let nothing = target.and(&target.complement())?;
-    let of =
-        |target: &Mask, gy: f64| template_plan(Template::Brain3d, target, &density, gy, &machine, &engine);
+    let of = |target: &Mask, gy: f64| {
+        template_plan(Template::Brain3d, &one(target, gy), &density, &machine, &engine)
+    };
+    let none = template_plan(Template::Brain3d, &[], &density, &machine, &engine);
+    assert!(matches!(none, Err(DoseError::Target { .. })));
     assert!(matches!(of(&nothing, 60.0), Err(DoseError::Target { .. })));
     assert!(matches!(of(&target, f64::NAN), Err(DoseError::Setting { .. })));
     let plan = of(&target, 60.0)?;

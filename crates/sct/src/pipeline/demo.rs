@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use synthct_dose::Cones;
 use synthct_model::{Architecture, TrainConfig, device_kind};
 use synthct_phantom::PhantomConfig;
 
 use super::{
-    Arm, ArmResult, Observer, PhantomCohort, PipelineError, Split, Summary, comparison_page, load_cohort,
-    run_arms, write_json, write_phantom_cohort, write_text,
+    Arm, ArmResult, CohortDoses, DoseSettings, Observer, PhantomCohort, PhantomPlans, PipelineError, Split,
+    Summary, cohort_dose_sections, cohort_doses, comparison_page, load_cohort, phantom_treatment, run_arms,
+    write_json, write_phantom_cohort, write_text,
 };
 
 /// How large a demo is.
@@ -21,6 +23,7 @@ use super::{
 /// | `n_train`, `n_validation`, `n_test` | subjects | 6, 1, 3 | 2, 1, 1 | the same |
 /// | `filters` | – | 8 | 4 | half of what the network has by default |
 /// | `epochs` | – | 9 | 1 | the same |
+/// | `dose_spacing_mm`, `plans` | mm, – | 2.5, arcs | 8, static beams | the same |
 #[derive(Clone, Debug)]
 pub struct DemoConfig {
     /// Voxel spacing of the phantoms, mm.
@@ -35,6 +38,10 @@ pub struct DemoConfig {
     pub filters: usize,
     /// Epochs of the network.
     pub epochs: usize,
+    /// Voxel spacing of the doses, mm.
+    pub dose_spacing_mm: f64,
+    /// How elaborate the plans are.
+    pub plans: PhantomPlans,
     /// Seed of the cohort and of the training.
     pub seed: u32,
 }
@@ -42,12 +49,37 @@ pub struct DemoConfig {
 impl DemoConfig {
     /// A network that has really learned something.
     pub const fn full() -> Self {
-        Self { spacing_mm: 2.5, n_train: 6, n_validation: 1, n_test: 3, filters: 8, epochs: 9, seed: 20 }
+        Self {
+            spacing_mm: 2.5,
+            n_train: 6,
+            n_validation: 1,
+            n_test: 3,
+            filters: 8,
+            epochs: 9,
+            dose_spacing_mm: 2.5,
+            plans: PhantomPlans::Arcs,
+            seed: 20,
+        }
     }
 
     /// The same steps, as small as they can be.
     pub const fn quick() -> Self {
-        Self { spacing_mm: 5.0, n_train: 2, n_validation: 1, n_test: 1, filters: 4, epochs: 1, seed: 20 }
+        Self {
+            spacing_mm: 5.0,
+            n_train: 2,
+            n_validation: 1,
+            n_test: 1,
+            filters: 4,
+            epochs: 1,
+            dose_spacing_mm: 8.0,
+            plans: PhantomPlans::StaticBeams,
+            seed: 20,
+        }
+    }
+
+    /// How doses are computed.
+    pub fn dose_settings(&self) -> DoseSettings {
+        DoseSettings { spacing_mm: self.dose_spacing_mm, cones: Cones::Fast, ..DoseSettings::default() }
     }
 
     /// The methods that are compared: the 3TN and the two baselines.
@@ -78,14 +110,18 @@ pub struct DemoOutcome {
     pub summary: PathBuf,
     /// The results of every arm.
     pub arms: Vec<ArmResult>,
+    /// Their doses.
+    pub doses: CohortDoses,
 }
 
 impl DemoOutcome {
     /// The main figures as lines of text.
     pub fn table(&self) -> String {
-        let mut text = String::from("method          MAE body (HU)   MAE bone (HU)   Dice bone\n");
-        for arm in &self.arms {
-            let summary = &arm.summary;
+        let mut text = String::from(
+            "method          MAE body (HU)   MAE bone (HU)         Dice bone     γ 1/1>10 (%)  Δ target mean (%)\n",
+        );
+        for (arm, doses) in std::iter::zip(&self.arms, &self.doses.arms) {
+            let (summary, doses) = (&arm.summary, &doses.summary);
             let figure = |value: Option<&synthct_eval::MeanSd>, digits: usize| {
                 value.map_or("–".to_owned(), |value| match value.sd {
                     Some(sd) => format!("{:.digits$} ± {sd:.digits$}", value.mean),
@@ -94,19 +130,21 @@ impl DemoOutcome {
             };
             let _ = writeln!(
                 text,
-                "{:<14}{:>15}{:>16}{:>18}",
+                "{:<14}{:>15}{:>16}{:>18}{:>17}{:>19}",
                 arm.name,
                 figure(summary.mae_hu.body.as_ref(), 1),
                 figure(summary.mae_hu.bone.as_ref(), 1),
-                figure(summary.dice.bone.as_ref(), 3)
+                figure(summary.dice.bone.as_ref(), 3),
+                figure(doses.gamma_percent.get("1/1>10"), 2),
+                figure(doses.dvh_percent.get("davg"), 2)
             );
         }
         text
     }
 }
 
-/// Makes a cohort of head phantoms in `out`, trains the methods on some subjects, tries them on the others, and writes
-/// `report.html` and `summary.json`.
+/// Makes a cohort of head phantoms in `out`, trains the methods on some subjects, tries them on the others, images and doses,
+/// and writes `report.html` and `summary.json`.
 ///
 /// Everything that is already complete in `out` is kept, so that a demo that was stopped goes on.
 ///
@@ -136,11 +174,16 @@ pub fn demo(
     let (train, validation, test) = (load(train_ids)?, load(validation_ids)?, load(test_ids)?);
     let split = Split { train: &train, validation: &validation, test: &test };
     let arms = run_arms(&config.arms()?, split, &out.join("runs"), device, observer)?;
+    let treatments = (test.iter())
+        .map(|case| phantom_treatment(&cohort_dir.join(&case.id), config.plans))
+        .collect::<Result<Vec<_>, _>>()?;
+    let settings = config.dose_settings();
+    let doses = cohort_doses(&test, &treatments, &arms, &settings, &out.join("dose"), observer)?;
 
     observer.stage("report", None);
     let report = out.join("report.html");
     let summary = out.join("summary.json");
-    write_json(&summary, &Summary::new(&arms, device_kind(device)))?;
+    write_json(&summary, &Summary::new(&arms, Some(&doses), device_kind(device)))?;
     let facts = [
         (
             "cohort",
@@ -151,6 +194,8 @@ pub fn demo(
         ),
         ("network", format!("3TN with {} filters, {} epochs", config.filters, config.epochs)),
     ];
-    write_text(&report, &comparison_page("Synthetic CT on held-out head phantoms", &facts, &test, &arms)?)?;
-    Ok(DemoOutcome { report, summary, arms })
+    let dose = cohort_dose_sections(&doses, &test, &arms, &settings)?;
+    let page = comparison_page("Synthetic CT on held-out head phantoms", &facts, &test, &arms, dose)?;
+    write_text(&report, &page)?;
+    Ok(DemoOutcome { report, summary, arms, doses })
 }

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use synthct_dose::{
-    CollapsedCone, Cones, DensityCurve, DensityVolume, DoseEngine, Field, Machine, Template, dose_grid,
-    plan_fields, template_plan,
+    CollapsedCone, Cones, DensityCurve, DensityVolume, DoseEngine, Field, Machine, TargetDose, Template,
+    dose_grid, plan_fields, template_plan,
 };
-use synthct_eval::{Dvh, DvhFigures, GammaConfig, GammaMap, GammaSummary, gamma};
+use synthct_eval::{
+    Dvh, DvhFigures, DvhMetric, DvhPair, EvalError, GammaConfig, GammaMap, GammaSummary, dose_mae,
+    dvh_metric, gamma,
+};
 use synthct_image::{Interpolation, Mask, Volume, resample};
 use synthct_rt::Plan;
 
@@ -48,8 +51,27 @@ pub struct Treatment<'a> {
     pub template: Template,
     /// The target, on any grid of the patient's frame.
     pub target: &'a Mask,
-    /// The mean dose of the target on the reference CT, Gy.
+    /// What it is to receive; without a boost its mean dose on the reference CT, Gy.
     pub prescription_gy: f64,
+    /// A part of the target that is to receive more, and its mean dose on the reference CT, Gy.
+    pub boost: Option<TargetDose<'a>>,
+}
+
+impl Treatment<'_> {
+    /// The highest dose that is prescribed, Gy: what γ and isodoses are relative to.
+    pub fn highest_gy(&self) -> f64 {
+        self.boost.map_or(self.prescription_gy, |boost| boost.dose_gy.max(self.prescription_gy))
+    }
+
+    /// The targets by name, each with its dose; with a boost, the target is what lies around it.
+    fn targets(&self) -> Result<Vec<(&'static str, Mask, f64)>, PipelineError> {
+        let Some(boost) = self.boost else {
+            return Ok(vec![("target", self.target.clone(), self.prescription_gy)]);
+        };
+        let inner = boost.target.resampled(self.target.grid(), None)?;
+        let around = self.target.and(&inner.complement())?;
+        Ok(vec![("target", around, self.prescription_gy), ("boost", inner, boost.dose_gy)])
+    }
 }
 
 /// A dose and the plan it is of.
@@ -61,6 +83,28 @@ pub struct PlannedDose {
     pub plan: Plan,
     /// The plan as the fields that were computed.
     pub fields: Vec<Field>,
+}
+
+/// What a report tells of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanFigures {
+    /// Its name.
+    pub label: String,
+    /// The number of its beams.
+    pub n_beams: usize,
+    /// Monitor units of a fraction.
+    pub monitor_units: f64,
+}
+
+impl PlanFigures {
+    /// Of this plan.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            label: plan.label.clone(),
+            n_beams: plan.beams.len(),
+            monitor_units: plan.beams.iter().map(|beam| beam.meterset_mu).sum(),
+        }
+    }
 }
 
 /// A plan for a target made on a CT, and its dose there.
@@ -79,19 +123,18 @@ pub fn planned_dose(
     let grid = dose_grid(body, settings.spacing_mm, settings.margin_mm)?;
     let density = DensityVolume::from_ct(ct, body, &settings.curve, &grid)?;
     let target = treatment.target.resampled(&grid, None)?;
+    let mut levels = vec![TargetDose { target: &target, dose_gy: treatment.prescription_gy }];
+    let inner = treatment.boost.map(|boost| boost.target.resampled(&grid, None)).transpose()?;
+    if let (Some(target), Some(boost)) = (&inner, treatment.boost) {
+        levels.push(TargetDose { target, dose_gy: boost.dose_gy });
+    }
     let engine = CollapsedCone::new(&settings.machine, settings.cones);
     // Weights need no fine cones: they are an arrangement, and the scale is set by the dose itself.
     let quick = CollapsedCone::new(&settings.machine, Cones::Fast);
-    let mut plan = template_plan(
-        treatment.template,
-        &target,
-        &density,
-        treatment.prescription_gy,
-        &settings.machine,
-        &quick,
-    )?;
+    let mut plan = template_plan(treatment.template, &levels, &density, &settings.machine, &quick)?;
     let mut fields = plan_fields(&plan, &settings.machine, &grid, Template::GANTRY_STEP_DEG)?;
-    let scale = treatment.prescription_gy / Dvh::new(&engine.dose(&density, &fields)?, &target)?.mean_gy();
+    let highest = levels.iter().fold(levels[0], |a, &b| if b.dose_gy > a.dose_gy { b } else { a });
+    let scale = highest.dose_gy / Dvh::new(&engine.dose(&density, &fields)?, highest.target)?.mean_gy();
     for beam in &mut plan.beams {
         beam.meterset_mu *= scale;
     }
@@ -136,6 +179,8 @@ pub fn structure_dvh(dose_gy: &Volume<f32>, structure: &Mask) -> Result<Dvh, Pip
 pub struct StructureDvh {
     /// The structure's name.
     pub name: String,
+    /// What is prescribed to it, Gy, if it is a target.
+    pub prescription_gy: Option<f64>,
     /// On the reference CT.
     pub reference: Dvh,
     /// On the synthetic CT.
@@ -145,25 +190,37 @@ pub struct StructureDvh {
 /// The doses of one plan on a CT and on a synthetic CT.
 #[derive(Clone, Debug)]
 pub struct DoseComparison {
-    /// The plan, and its dose on the CT, Gy.
-    pub planned: PlannedDose,
-    /// The dose on the synthetic CT, Gy, on the same grid.
+    /// The plan.
+    pub plan: PlanFigures,
+    /// Its dose on the CT, Gy.
+    pub reference_gy: Volume<f32>,
+    /// Its dose on the synthetic CT, Gy, on the same grid.
     pub evaluated_gy: Volume<f32>,
     /// γ at 1 %/1 mm, 2 %/2 mm and 3 %/3 mm of the prescription from 10 % of it on.
     pub gamma: Vec<GammaMap>,
-    /// The target first, then the other structures.
+    /// The target first, then the boost if there is one, then the other structures.
     pub dvh: Vec<StructureDvh>,
-    /// The prescription, Gy.
+    /// The challenge's figures.
+    pub synthrad: SynthRadDose,
+    /// The highest dose that is prescribed, Gy.
     pub prescription_gy: f64,
+}
+
+/// The dose figures of the SynthRAD challenges; gamma at 2 %/2 mm above 10 % is among the other passing rates.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SynthRadDose {
+    /// The mean absolute difference where the CT has 90 % of the prescription, as a fraction of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mae_dose: Option<f64>,
+    /// The figure of histograms and its parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dvh: Option<DvhMetric>,
 }
 
 /// Cut-offs of the passing rates, in percent of the prescription.
 const CUTOFFS_PERCENT: [f64; 2] = [10.0, 60.0];
 
 /// Plans on the CT, computes the dose on both images with the same body, grid, plan and monitor units, and compares.
-///
-/// γ is global, relative to the prescription, of the reference CT's voxels inside the body, exact to 0.002, capped at 2.
-/// Histograms are taken on the structures' own grids, onto which doses are interpolated.
 ///
 /// # Grid
 /// `body` shares the CT's grid; the synthetic CT and the structures may have others of the same frame.
@@ -181,22 +238,84 @@ pub fn compare_dose(
     let planned = planned_dose(ct, body, treatment, settings)?;
     let body_on_sct = body.resampled(sct.grid(), None)?;
     let evaluated_gy = recomputed_dose(sct, &body_on_sct, &planned, settings)?;
-    let config = GammaConfig::global(treatment.prescription_gy, &[(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]);
-    let body_on_dose = body.resampled(planned.dose_gy.grid(), None)?;
-    let gamma = gamma(&planned.dose_gy, &evaluated_gy, Some(&body_on_dose), &config)?;
-    let target = [("target".to_owned(), treatment.target.clone())];
-    let dvh = target
-        .iter()
-        .chain(structures)
-        .map(|(name, structure)| {
-            Ok(StructureDvh {
-                name: name.clone(),
-                reference: structure_dvh(&planned.dose_gy, structure)?,
-                evaluated: structure_dvh(&evaluated_gy, structure)?,
-            })
+    compared_doses(
+        PlanFigures::new(&planned.plan),
+        planned.dose_gy,
+        evaluated_gy,
+        body,
+        treatment,
+        structures,
+    )
+}
+
+/// The comparison of two doses of one plan.
+///
+/// γ is global, relative to the highest prescription, of the reference's voxels inside the body, exact to 0.002, capped at 2.
+/// Histograms are taken on the structures' own grids, onto which doses are interpolated.
+///
+/// # Grid
+/// Doses share theirs; `body` and the structures may have others of the same frame.
+///
+/// # Errors
+/// [`PipelineError::Eval`].
+pub fn compared_doses(
+    plan: PlanFigures,
+    reference_gy: Volume<f32>,
+    evaluated_gy: Volume<f32>,
+    body: &Mask,
+    treatment: &Treatment<'_>,
+    structures: &[(String, Mask)],
+) -> Result<DoseComparison, PipelineError> {
+    let prescription_gy = treatment.highest_gy();
+    let config = GammaConfig::global(prescription_gy, &[(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]);
+    let body_on_dose = body.resampled(reference_gy.grid(), None)?;
+    let gamma = gamma(&reference_gy, &evaluated_gy, Some(&body_on_dose), &config)?;
+    let of = |name: &str, structure: &Mask, prescription_gy: Option<f64>| -> Result<_, PipelineError> {
+        Ok(StructureDvh {
+            name: name.to_owned(),
+            prescription_gy,
+            reference: structure_dvh(&reference_gy, structure)?,
+            evaluated: structure_dvh(&evaluated_gy, structure)?,
         })
-        .collect::<Result<_, PipelineError>>()?;
-    Ok(DoseComparison { planned, evaluated_gy, gamma, dvh, prescription_gy: treatment.prescription_gy })
+    };
+    let mut dvh = Vec::new();
+    for (name, mask, dose_gy) in &treatment.targets()? {
+        dvh.push(of(name, mask, Some(*dose_gy))?);
+    }
+    for (name, structure) in structures {
+        dvh.push(of(name, structure, None)?);
+    }
+    let in_body = [Dvh::new(&reference_gy, &body_on_dose)?, Dvh::new(&evaluated_gy, &body_on_dose)?];
+    let synthrad = synthrad_figures(&reference_gy, &evaluated_gy, &dvh, &in_body, prescription_gy)?;
+    Ok(DoseComparison { plan, reference_gy, evaluated_gy, gamma, dvh, synthrad, prescription_gy })
+}
+
+/// The challenge's figures, of the target with the highest prescription.
+fn synthrad_figures(
+    reference_gy: &Volume<f32>,
+    evaluated_gy: &Volume<f32>,
+    dvh: &[StructureDvh],
+    [reference, evaluated]: &[Dvh; 2],
+    prescription_gy: f64,
+) -> Result<SynthRadDose, PipelineError> {
+    const fn pair(dvh: &StructureDvh) -> DvhPair<'_> {
+        DvhPair { reference: &dvh.reference, evaluated: &dvh.evaluated }
+    }
+    let target = (dvh.iter()).filter(|dvh| dvh.prescription_gy.is_some()).max_by(|a, b| {
+        a.prescription_gy.partial_cmp(&b.prescription_gy).unwrap_or(std::cmp::Ordering::Equal)
+    });
+    let organs: Vec<DvhPair<'_>> = dvh.iter().filter(|dvh| dvh.prescription_gy.is_none()).map(pair).collect();
+    let mae_dose = match dose_mae(reference_gy, evaluated_gy, prescription_gy) {
+        Ok(mae) => Some(mae),
+        // A plan that gives no voxel so much has no such figure.
+        Err(EvalError::NoDoseAboveCutoff { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let metric = match target {
+        Some(target) => dvh_metric(pair(target), &organs, DvhPair { reference, evaluated }, prescription_gy)?,
+        None => None,
+    };
+    Ok(SynthRadDose { mae_dose, dvh: metric })
 }
 
 /// The figures of a [`DoseComparison`], as `summary.json` has them.
@@ -206,12 +325,33 @@ pub struct DoseSummary {
     pub gamma_percent: BTreeMap<String, f64>,
     /// What each passing rate is of.
     pub gamma: BTreeMap<String, GammaSummary>,
-    /// The target's D98, mean and D2 on the synthetic CT less those on the CT, in percent of the prescription.
+    /// The target's D98, D95, D50, mean and D2 on the synthetic CT less those on the CT, in percent of its prescription.
     pub dvh_percent: BTreeMap<&'static str, f64>,
+    /// The same of a boost, in percent of its own prescription; empty without one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub boost_dvh_percent: BTreeMap<&'static str, f64>,
+    /// The other structures' differences of the same figures, in percent of the highest prescription.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub organs_dvh_percent: BTreeMap<String, BTreeMap<&'static str, f64>>,
+    /// The challenge's figures.
+    pub synthrad_dose: SynthRadDose,
     /// The figures of every structure on both images.
     pub structures: BTreeMap<String, [DvhFigures; 2]>,
     /// Cases; here one.
     pub n: usize,
+}
+
+/// Differences of the usual figures, sCT − CT, in percent of a dose.
+fn differences_percent(dvh: &StructureDvh, of_gy: f64) -> BTreeMap<&'static str, f64> {
+    let (ct, sct) = (dvh.reference.figures(), dvh.evaluated.figures());
+    let percent = |reference: f64, evaluated: f64| 100.0 * (evaluated - reference) / of_gy;
+    BTreeMap::from([
+        ("d98", percent(ct.d98_gy, sct.d98_gy)),
+        ("d95", percent(ct.d95_gy, sct.d95_gy)),
+        ("d50", percent(ct.d50_gy, sct.d50_gy)),
+        ("davg", percent(ct.mean_gy, sct.mean_gy)),
+        ("d2", percent(ct.d2_gy, sct.d2_gy)),
+    ])
 }
 
 impl DoseComparison {
@@ -226,21 +366,23 @@ impl DoseComparison {
                 let criterion = map.criterion;
                 let name = format!("{}/{}>{cutoff}", criterion.dose_percent, criterion.distance_mm);
                 let cutoff_gy = cutoff / 100.0 * self.prescription_gy;
-                gamma.insert(name, map.summary_above(&self.planned.dose_gy, cutoff_gy)?);
+                gamma.insert(name, map.summary_above(&self.reference_gy, cutoff_gy)?);
             }
         }
-        let percent = |difference_gy: f64| 100.0 * difference_gy / self.prescription_gy;
-        let mut dvh_percent = BTreeMap::new();
-        if let Some(target) = self.dvh.first() {
-            let (ct, sct) = (target.reference.figures(), target.evaluated.figures());
-            dvh_percent.insert("d98", percent(sct.d98_gy - ct.d98_gy));
-            dvh_percent.insert("davg", percent(sct.mean_gy - ct.mean_gy));
-            dvh_percent.insert("d2", percent(sct.d2_gy - ct.d2_gy));
-        }
+        let of_target = |n: usize| {
+            let target = self.dvh.get(n).and_then(|dvh| Some((dvh, dvh.prescription_gy?)));
+            target.map(|(dvh, of_gy)| differences_percent(dvh, of_gy)).unwrap_or_default()
+        };
+        let organs = self.dvh.iter().filter(|dvh| dvh.prescription_gy.is_none());
         Ok(DoseSummary {
             gamma_percent: gamma.iter().map(|(name, summary)| (name.clone(), summary.pass_percent)).collect(),
             gamma,
-            dvh_percent,
+            dvh_percent: of_target(0),
+            boost_dvh_percent: of_target(1),
+            organs_dvh_percent: organs
+                .map(|dvh| (dvh.name.clone(), differences_percent(dvh, self.prescription_gy)))
+                .collect(),
+            synthrad_dose: self.synthrad.clone(),
             structures: (self.dvh.iter())
                 .map(|dvh| (dvh.name.clone(), [dvh.reference.figures(), dvh.evaluated.figures()]))
                 .collect(),

@@ -2,8 +2,8 @@
 
 use synthct_image::{Interpolation, Mask, PointLps, Volume, resample};
 use synthct_report::{
-    Cell, ColorBar, ColorMap, Column, LineChart, Panel, Picture, PictureStyle, Plane, Report, ReportError,
-    Rgb, Section, Series, Table, Window, centroid_lps,
+    Cell, ColorBar, ColorMap, Column, LineChart, Panel, Picture, PictureStyle, Plane, Report, Rgb, Section,
+    Series, Table, Window, centroid_lps,
 };
 
 use super::page::program;
@@ -55,7 +55,7 @@ pub fn dose_sections(
     Ok(vec![
         figures(comparison)?,
         pictures(comparison, ct, sct, centroid_lps(target)?)?,
-        histograms(comparison),
+        Section::new("Dose-volume histograms").chart(histograms(comparison)),
         conditions(comparison, settings),
     ])
 }
@@ -84,22 +84,45 @@ fn figures(comparison: &DoseComparison) -> Result<Section, PipelineError> {
         ]);
     }
     let mut columns = vec![Column::new("structure"), Column::new("volume").unit("cm³", 1)];
-    for name in ["D98", "mean", "D2"] {
+    for name in ["D98", "D95", "D50", "mean", "D2"] {
         columns.push(Column::new(format!("{name} on CT")).unit("Gy", 2));
         columns.push(Column::new(format!("{name} on sCT")).unit("Gy", 2));
         columns.push(Column::new("difference").unit("% of prescription", 2));
     }
     let mut doses = Table::new("Doses of structures", columns)
-        .note("D98 and D2: the doses that 98 % and 2 % of the volume receive at least, from sorted voxels.");
+        .note(
+            "D98 is the dose that 98 % of the volume receive at least, and so on, from sorted voxels. Differences are in % of a \
+             target's own prescription, of other structures in % of the highest.",
+        );
     for dvh in &comparison.dvh {
         let (ct, sct) = (dvh.reference.figures(), dvh.evaluated.figures());
         let mut row = vec![Cell::Text(dvh.name.clone()), value(ct.volume_cm3)];
-        for (ct, sct) in [(ct.d98_gy, sct.d98_gy), (ct.mean_gy, sct.mean_gy), (ct.d2_gy, sct.d2_gy)] {
-            row.extend([value(ct), value(sct), value(100.0 * (sct - ct) / comparison.prescription_gy)]);
+        let of_gy = dvh.prescription_gy.unwrap_or(comparison.prescription_gy);
+        for (ct, sct) in [
+            (ct.d98_gy, sct.d98_gy),
+            (ct.d95_gy, sct.d95_gy),
+            (ct.d50_gy, sct.d50_gy),
+            (ct.mean_gy, sct.mean_gy),
+            (ct.d2_gy, sct.d2_gy),
+        ] {
+            row.extend([value(ct), value(sct), value(100.0 * (sct - ct) / of_gy)]);
         }
         doses = doses.row(row);
     }
-    Ok(Section::new("Dose").table(table).table(doses))
+    let synthrad = &comparison.synthrad;
+    let mut facts = Vec::new();
+    if let Some(mae) = synthrad.mae_dose {
+        let text = format!("{:.3} % of the prescription, where the CT has 90 % of it", 100.0 * mae);
+        facts.push(("SynthRAD dose MAE".to_owned(), text));
+    }
+    if let Some(dvh) = &synthrad.dvh {
+        let parts = format!(
+            "{:.4} = {:.4} (D98) + {:.4} (CI) of the target + {:.4} (D2) + {:.4} (mean) of up to three structures",
+            dvh.value, dvh.target_d98, dvh.target_ci, dvh.organs_d2, dvh.organs_mean
+        );
+        facts.push(("SynthRAD DVH".to_owned(), parts));
+    }
+    Ok(Section::new("Dose").table(table).table(doses).facts(facts))
 }
 
 fn pictures(
@@ -108,63 +131,86 @@ fn pictures(
     sct: &Volume<f32>,
     point: PointLps,
 ) -> Result<Section, PipelineError> {
-    let (reference, evaluated) = (&comparison.planned.dose_gy, &comparison.evaluated_gy);
-    let prescription_gy = comparison.prescription_gy;
-    let on_dose_grid =
-        |image: &Volume<f32>| resample(image, reference.grid(), None, Interpolation::Linear, -1000.0);
-    let (ct, sct) = (on_dose_grid(ct)?, on_dose_grid(sct)?);
-    let isodoses = |dose: &Volume<f32>| {
-        ISODOSES.map(|(percent, color)| {
-            let from_gy = (percent / 100.0 * prescription_gy) as f32;
-            (Mask::from_values(dose, |&gy| gy >= from_gy), color)
-        })
-    };
-    let (on_ct, on_sct) = (isodoses(reference), isodoses(evaluated));
-    let difference =
-        reference.zip_map(evaluated, |&a, &b| (100.0 * f64::from(b - a) / prescription_gy) as f32)?;
-    let strictest = comparison
-        .gamma
-        .first()
-        .map(|map| (map.criterion, map.gamma.map(|g| if g.is_nan() { 0.0 } else { *g })));
+    let rows: Vec<_> = Plane::ALL
+        .into_iter()
+        .map(|plane| PictureRow { title: plane.to_string(), comparison, sct, plane })
+        .collect();
+    Ok(Section::new("Dose in pictures").panel(dose_panel("Slices", &rows, ct, point)?))
+}
 
+/// One row of a panel of doses.
+pub(super) struct PictureRow<'a> {
+    pub(super) title: String,
+    pub(super) comparison: &'a DoseComparison,
+    pub(super) sct: &'a Volume<f32>,
+    pub(super) plane: Plane,
+}
+
+/// Isodoses on CT and sCT, the difference of dose and γ, a row a slice; `what` begins the caption.
+pub(super) fn dose_panel(
+    what: &str,
+    rows: &[PictureRow<'_>],
+    ct: &Volume<f32>,
+    point: PointLps,
+) -> Result<Panel, PipelineError> {
     let window = Window::from_limits(HU_LIMITS.0, HU_LIMITS.1)?;
     let difference_window = Window::from_limits(-DIFFERENCE_PERCENT, DIFFERENCE_PERCENT)?;
     let gamma_window = Window::from_limits(0.0, 2.0)?;
     let levels = ISODOSES.map(|(percent, _)| format!("{percent} %")).join(", ");
     let mut columns = vec!["CT".to_owned(), "sCT".to_owned(), "dose on sCT − on CT".to_owned()];
-    if let Some((criterion, _)) = &strictest {
+    let strictest = rows.first().and_then(|row| row.comparison.gamma.first()).map(|map| map.criterion);
+    if let Some(criterion) = strictest {
         columns.push(format!("γ {} %/{} mm", criterion.dose_percent, criterion.distance_mm));
     }
     let caption = format!(
-        "Slices through the middle of the target. Lines are isodoses of {levels} of the prescription, from blue through green \
-         and yellow to red. γ is shown as 0 where it was not computed; orange fails."
+        "{what} through the middle of the target. Lines are isodoses of {levels} of the prescription, from blue through green \
+         and yellow to red, the highest innermost. γ is shown as 0 where it was not computed; orange fails."
     );
     let mut panel = Panel::new(caption, columns);
-    for plane in Plane::ALL {
-        let image = |volume: &Volume<f32>,
-                     isodoses: &[(Mask, Rgb)]|
-         -> Result<Option<Picture>, ReportError> {
-            let outlines: Vec<(&Mask, Rgb)> = isodoses.iter().map(|(mask, color)| (mask, *color)).collect();
-            let style = PictureStyle { outlines: &outlines, ..PictureStyle::gray(window) };
-            Picture::of_slice(volume, plane, point, &style).map(Some)
-        };
-        let map = |volume: &Volume<f32>, window: Window| {
-            let style = PictureStyle { window, ..PictureStyle::difference() };
-            Picture::of_slice(volume, plane, point, &style).map(Some)
-        };
-        let mut row = vec![image(&ct, &on_ct)?, image(&sct, &on_sct)?, map(&difference, difference_window)?];
-        if let Some((_, gamma)) = &strictest {
-            row.push(map(gamma, gamma_window)?);
-        }
-        panel = panel.row(plane.to_string(), &row)?;
+    for row in rows {
+        panel = panel.row(
+            row.title.clone(),
+            &dose_pictures(row, ct, point, [window, difference_window, gamma_window])?,
+        )?;
     }
-    panel = panel
+    Ok(panel
         .color_bar(ColorBar::new("difference", "% of prescription", ColorMap::Difference, difference_window))
-        .color_bar(ColorBar::new("γ", "", ColorMap::Difference, gamma_window));
-    Ok(Section::new("Dose in pictures").panel(panel))
+        .color_bar(ColorBar::new("γ", "", ColorMap::Difference, gamma_window)))
 }
 
-fn histograms(comparison: &DoseComparison) -> Section {
+fn dose_pictures(
+    row: &PictureRow<'_>,
+    ct: &Volume<f32>,
+    point: PointLps,
+    [window, difference_window, gamma_window]: [Window; 3],
+) -> Result<Vec<Option<Picture>>, PipelineError> {
+    let (reference, evaluated) = (&row.comparison.reference_gy, &row.comparison.evaluated_gy);
+    let prescription_gy = row.comparison.prescription_gy;
+    let image = |image: &Volume<f32>, dose: &Volume<f32>| -> Result<Option<Picture>, PipelineError> {
+        let image = resample(image, dose.grid(), None, Interpolation::Linear, -1000.0)?;
+        let isodoses = ISODOSES.map(|(percent, color)| {
+            let from_gy = (percent / 100.0 * prescription_gy) as f32;
+            (Mask::from_values(dose, |&gy| gy >= from_gy), color)
+        });
+        let outlines: Vec<(&Mask, Rgb)> = isodoses.iter().map(|(mask, color)| (mask, *color)).collect();
+        let style = PictureStyle { outlines: &outlines, ..PictureStyle::gray(window) };
+        Ok(Some(Picture::of_slice(&image, row.plane, point, &style)?))
+    };
+    let map = |volume: &Volume<f32>, window: Window| {
+        let style = PictureStyle { window, ..PictureStyle::difference() };
+        Picture::of_slice(volume, row.plane, point, &style).map(Some)
+    };
+    let difference =
+        reference.zip_map(evaluated, |&a, &b| (100.0 * f64::from(b - a) / prescription_gy) as f32)?;
+    let mut pictures =
+        vec![image(ct, reference)?, image(row.sct, evaluated)?, map(&difference, difference_window)?];
+    if let Some(gamma) = row.comparison.gamma.first() {
+        pictures.push(map(&gamma.gamma.map(|g| if g.is_nan() { 0.0 } else { *g }), gamma_window)?);
+    }
+    Ok(pictures)
+}
+
+pub(super) fn histograms(comparison: &DoseComparison) -> LineChart {
     const POINTS: usize = 160;
     let mut chart = LineChart::new(
         "Cumulative dose-volume histograms on CT and sCT.",
@@ -178,12 +224,11 @@ fn histograms(comparison: &DoseComparison) -> Section {
             chart = chart.series(Series::new(format!("{} {image}", dvh.name), points));
         }
     }
-    Section::new("Dose-volume histograms").chart(chart)
+    chart
 }
 
-fn conditions(comparison: &DoseComparison, settings: &DoseSettings) -> Section {
-    let plan = &comparison.planned.plan;
-    let monitor_units: f64 = plan.beams.iter().map(|beam| beam.meterset_mu).sum();
+pub(super) fn conditions(comparison: &DoseComparison, settings: &DoseSettings) -> Section {
+    let plan = &comparison.plan;
     let fact = |name: &str, value: String| (name.to_owned(), value);
     let curve = settings
         .curve
@@ -195,11 +240,11 @@ fn conditions(comparison: &DoseComparison, settings: &DoseSettings) -> Section {
     Section::new("How the doses were computed").facts(vec![
         fact(
             "plan",
-            format!("{}, {} beam(s), {monitor_units:.0} MU in one fraction", plan.label, plan.beams.len()),
+            format!("{}, {} beam(s), {:.0} MU in one fraction", plan.label, plan.n_beams, plan.monitor_units),
         ),
         fact("machine", settings.machine.name.clone()),
         fact("engine", format!("collapsed cones, {:?}, dose to medium", settings.cones).to_lowercase()),
-        fact("dose grid", comparison.planned.dose_gy.grid().to_string()),
+        fact("dose grid", comparison.reference_gy.grid().to_string()),
         fact("outside the body", "air, by one body for both images".to_owned()),
         fact("HU, g/cm³, relative electron density", curve),
     ])

@@ -52,7 +52,7 @@ pub fn case_page(page: &CasePage<'_>, metrics: &ImageMetrics) -> Result<String, 
     Ok(report.to_html())
 }
 
-/// Several methods on the same held-out cases as an HTML page; pictures are of the first case.
+/// Several methods on the same held-out cases as an HTML page that ends with `more`; pictures are of the first case.
 ///
 /// # Errors
 /// [`PipelineError::Report`] if images do not share a grid or a body is empty.
@@ -61,6 +61,7 @@ pub fn comparison_page(
     facts: &[(&str, String)],
     cases: &[Case],
     arms: &[ArmResult],
+    more: Vec<Section>,
 ) -> Result<String, PipelineError> {
     let summaries: Vec<(String, ImageSummary)> =
         arms.iter().map(|arm| (arm.name.clone(), arm.summary.clone())).collect();
@@ -83,7 +84,7 @@ pub fn comparison_page(
         let heading = format!("Pictures of {}", case.id);
         report = report.section(pictures(&heading, &comparison, centroid_lps(&case.body)?)?);
     }
-    Ok(report.to_html())
+    Ok(more.into_iter().fold(report, Report::section).to_html())
 }
 
 /// This program and its version.

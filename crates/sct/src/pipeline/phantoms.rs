@@ -24,11 +24,11 @@ pub struct PhantomCohort {
 
 /// The truth beside the images, as `phantom.json` has it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Truth {
+pub(super) struct Truth {
     /// The program that made it.
     generator: String,
     /// What the subject is.
-    config: PhantomConfig,
+    pub(super) config: PhantomConfig,
     /// The subject's own seed.
     subject_seed: u64,
     /// Takes a point of the MR (LPS, mm) to the same point of the patient in the CT: four rows of a matrix.
@@ -96,6 +96,13 @@ pub fn write_phantom_cohort(
         }
     }
     Ok(ids)
+}
+
+/// The truth in a subject's folder.
+pub(super) fn read_truth(folder: &Path) -> Result<Truth, PipelineError> {
+    let path = folder.join("phantom.json");
+    let text = fs::read(&path).map_err(PipelineError::file(&path))?;
+    serde_json::from_slice(&text).map_err(|error| PipelineError::file(&path)(error.into()))
 }
 
 fn check_subject(truth: &Path, cohort: &PhantomCohort, index: u32) -> Result<(), PipelineError> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 use synthct_eval::ImageSummary;
 
-use super::{ArmResult, PipelineError};
+use super::{ArmResult, CohortDoses, DoseCohortSummary, DoseTest, PipelineError};
 
 /// What `summary.json` holds: for every arm the mean and standard deviation of each figure over the test cases.
 ///
@@ -15,22 +15,43 @@ use super::{ArmResult, PipelineError};
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The figures of each arm, by name.
-    pub arms: BTreeMap<String, ImageSummary>,
+    pub arms: BTreeMap<String, ArmSummary>,
     /// The device: `cpu`, `cuda` or `metal`.
     pub device: String,
     /// What each arm's training computed on, by name, for instance `cpu, avx512-bf16, f32`.
     pub computed_on: BTreeMap<String, String>,
+    /// Paired tests of figures of dose between the arms.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dose_tests: Vec<DoseTest>,
     /// The version of this crate.
     pub version: &'static str,
 }
 
+/// The figures of one arm.
+#[derive(Clone, Debug, Serialize)]
+pub struct ArmSummary {
+    /// Of the images.
+    #[serde(flatten)]
+    pub images: ImageSummary,
+    /// Of the doses, if any were computed.
+    #[serde(flatten)]
+    pub doses: Option<DoseCohortSummary>,
+}
+
 impl Summary {
-    /// Gathers the arms' figures.
-    pub fn new(arms: &[ArmResult], device: impl Into<String>) -> Self {
+    /// Gathers the arms' figures, with those of their doses if there are any.
+    pub fn new(arms: &[ArmResult], doses: Option<&CohortDoses>, device: impl Into<String>) -> Self {
+        let doses_of = |name: &str| {
+            let arm = doses?.arms.iter().find(|arm| arm.name == name)?;
+            Some(arm.summary.clone())
+        };
+        let summary =
+            |arm: &ArmResult| ArmSummary { images: arm.summary.clone(), doses: doses_of(&arm.name) };
         Self {
             device: device.into(),
-            arms: arms.iter().map(|arm| (arm.name.clone(), arm.summary.clone())).collect(),
+            arms: arms.iter().map(|arm| (arm.name.clone(), summary(arm))).collect(),
             computed_on: arms.iter().map(|arm| (arm.name.clone(), arm.computed_on.clone())).collect(),
+            dose_tests: doses.map(|doses| doses.tests.clone()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -66,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_names_that_scripts_read_stay() -> Result<(), serde_json::Error> {
-        let value = serde_json::to_value(Summary::new(&[], "cpu"))?;
+        let value = serde_json::to_value(Summary::new(&[], None, "cpu"))?;
         assert!(["arms", "device", "version"].into_iter().all(|name| value.get(name).is_some()), "{value}");
         assert_eq!(value["device"], "cpu");
         Ok(())
