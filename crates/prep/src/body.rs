@@ -3,7 +3,7 @@
 use synthct_image::morphology::{
     SliceAxis, close, dilate, erode, fill_holes, fill_holes_per_slice_along, largest_component,
 };
-use synthct_image::{Mask, Volume, gaussian_smooth};
+use synthct_image::{Mask, Volume, gaussian_smooth, otsu_bin};
 
 use crate::PrepError;
 
@@ -113,24 +113,7 @@ fn otsu_log_threshold(values: &[f32]) -> Result<f32, PrepError> {
         let level = (GAIN * (f64::from(value) / scale).clamp(0.0, 1.0)).ln_1p() / full;
         histogram[((level * BINS as f64) as usize).min(BINS - 1)] += 1;
     }
-    let center = |bin: usize| (bin as f64 + 0.5) / BINS as f64;
-    let total = values.len() as f64;
-    let total_sum: f64 = histogram.iter().enumerate().map(|(bin, &n)| center(bin) * n as f64).sum();
-    let (mut below, mut below_sum) = (0.0, 0.0);
-    let (mut best, mut best_bin) = (0.0, None);
-    for (bin, &n) in histogram.iter().enumerate() {
-        below += n as f64;
-        below_sum += center(bin) * n as f64;
-        let above = total - below;
-        if below == 0.0 || above == 0.0 {
-            continue;
-        }
-        let between = below * above * (below_sum / below - (total_sum - below_sum) / above).powi(2);
-        if between > best {
-            (best, best_bin) = (between, Some(bin));
-        }
-    }
-    let Some(bin) = best_bin else {
+    let Some(bin) = otsu_bin(&histogram) else {
         return Err(PrepError::NoContrast { what: "an MR body mask", value: scale });
     };
     let level = (bin + 1) as f64 / BINS as f64;

@@ -3,7 +3,6 @@
 mod bending;
 mod config;
 mod lattice;
-mod metric;
 mod objective;
 mod preconditioner;
 mod warp;
@@ -16,13 +15,13 @@ use synthct_image::{
     VoxelIndex, resample,
 };
 
+use crate::dissimilarity::{MutualInformation, Sample};
 use crate::lbfgs::{Settings, minimize};
 use crate::pyramid::coarser;
 use crate::{
     ImageRole, LevelReport, Metric, RegisterError, RegisterProgress, RegistrationReport, Stage, Start,
 };
 use lattice::{carried_over, free_controls, freeze, lattice_over};
-use metric::MutualInformation;
 use objective::Objective;
 use warp::ImagePair;
 use window::window_of;
@@ -271,7 +270,7 @@ fn spline_of(lattice: &Grid, coefficients: &[f64]) -> Result<BSplineTransform, I
 }
 
 /// The normalised mutual information of a pair from the moving image's samples.
-fn nmi_of(pair: &ImagePair, windows: [[f32; 2]; 2]) -> impl Fn(&[warp::Sample]) -> f64 {
+fn nmi_of(pair: &ImagePair, windows: [[f32; 2]; 2]) -> impl Fn(&[Sample]) -> f64 {
     let [ni, nj, _] = pair.fixed_grid().size_ijk();
     let information = MutualInformation::new(pair.fixed(), ni * nj, windows, REPORT_BINS);
     move |samples| information.histogram(samples).normalized_mutual_information()

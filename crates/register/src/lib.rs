@@ -10,6 +10,7 @@
 //! This crate reads no files; the same input gives the same bits on any number of threads.
 
 mod bspline;
+mod dissimilarity;
 mod error;
 mod histogram;
 mod intensity;
@@ -21,5 +22,5 @@ mod sampler;
 
 pub use bspline::{BSplineConfig, BSplineStage, IntensityWindow, SimilarityMetric, register_bspline};
 pub use error::{ImageRole, RegisterError};
-pub use linear::{InitialAlignment, LinearConfig, LinearModel, register_linear};
+pub use linear::{CorrelationLevel, InitialAlignment, LinearConfig, LinearModel, register_linear};
 pub use report::{LevelReport, Metric, RegisterProgress, RegistrationReport, Stage, Start};

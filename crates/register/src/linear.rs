@@ -2,6 +2,7 @@
 
 mod body;
 mod config;
+mod correlation;
 mod level;
 mod map;
 mod metric;
@@ -14,12 +15,13 @@ use synthct_image::{AffineTransform, Mask, Volume};
 use crate::histogram::BALANCED;
 use crate::intensity::robust_window;
 use crate::{ImageRole, LevelReport, Metric, RegisterError, RegisterProgress, RegistrationReport, Stage};
+use correlation::AffineCorrelation;
 use level::{Input, Level};
 use map::CenteredMap;
 use metric::{AffineInformation, Evaluation};
 use optimize::{WalkLimits, climb};
 
-pub use config::{InitialAlignment, LinearConfig, LinearModel};
+pub use config::{CorrelationLevel, InitialAlignment, LinearConfig, LinearModel};
 
 /// The weight of the moving image's own entropy that makes mutual information.
 const MUTUAL: f64 = 1.0;
@@ -30,6 +32,7 @@ const MUTUAL: f64 = 1.0;
 /// mapped points of small images, then ½ H(m) − H(m | f) of the finest, by BFGS on the analytic derivative.
 /// The half weight takes away the pull that full mutual information has towards the richer part of the moving image,
 /// which makes affine maps zoom in and slabs slide.
+/// Then, if [`LinearConfig::correlation`] asks for it, the mean squared correlation within boxes around all fixed voxels.
 /// Points lie off the voxel grid, one to a cell of a lattice, the same on every call; the moving image is interpolated
 /// linearly.
 /// Points that leave the moving image (or its mask) do not count.
@@ -95,7 +98,9 @@ pub fn register_linear(
         Input { volume: moving, mask: moving_mask, window: config.moving_window.unwrap_or(moving_window) };
 
     let spacings = walk_spacings(config);
-    let n_levels = 1 + spacings.iter().map(|(_, models)| models.len()).sum::<usize>();
+    let n_levels = 1
+        + spacings.iter().map(|(_, models)| models.len()).sum::<usize>()
+        + usize::from(config.correlation.is_some());
     let chosen = start::search(fixed, moving, config, &mut |spacing_mm, iteration, value| {
         observe(RegisterProgress { stage: Stage::Start, level: 0, n_levels, spacing_mm, iteration, value });
     })?;
@@ -106,12 +111,7 @@ pub fn register_linear(
     let finest_mm = config.spacings_mm.last().copied();
     for (spacing_mm, models) in spacings {
         let level = Level::new(fixed, moving, spacing_mm, config.samples, config.bins, config.seed)?;
-        let limits = WalkLimits {
-            max_iterations: config.max_iterations,
-            longest_step_mm: spacing_mm.max(2.0),
-            tolerance_mm: config.tolerance_mm * spacing_mm.max(1.0),
-            min_inside: level.min_inside(),
-        };
+        let limits = walk_limits(config, spacing_mm, level.min_inside());
         let (metric, weight) = if Some(spacing_mm) == finest_mm {
             (Metric::BalancedInformation, BALANCED)
         } else {
@@ -119,10 +119,7 @@ pub fn register_linear(
         };
         let mut information = level.information(weight);
         for &model in models {
-            let stage = match model {
-                LinearModel::Rigid => Stage::Rigid,
-                LinearModel::Affine => Stage::Affine,
-            };
+            let stage = stage_of(model);
             let n = levels.len();
             let map = CenteredMap::new(&transform, level.samples.center);
             let end = climb(&mut information, model, map, &limits, &mut |iteration, value| {
@@ -133,8 +130,8 @@ pub fn register_linear(
                 stage,
                 spacing_mm,
                 metric,
-                value_before: end.before.value,
-                value_after: end.after.value,
+                value_before: end.before.standing.value,
+                value_after: end.after.standing.value,
                 iterations: end.iterations,
                 samples: level.samples.len(),
             });
@@ -142,10 +139,31 @@ pub fn register_linear(
         finest = Some(level);
     }
     let level = finest.expect("because the configuration has a spacing");
+    if let Some(CorrelationLevel { spacing_mm, radius_mm }) = config.correlation {
+        let stage = stage_of(config.model);
+        let mut correlation = AffineCorrelation::new(fixed, moving, spacing_mm, radius_mm)?;
+        let min_inside = (level.needed_overlap() * correlation.n_fixed() as f64).ceil().max(1.0) as usize;
+        let limits = walk_limits(config, spacing_mm, min_inside);
+        let map = CenteredMap::new(&transform, correlation.center());
+        let n = levels.len();
+        let end = climb(&mut correlation, config.model, map, &limits, &mut |iteration, value| {
+            observe(RegisterProgress { stage, level: n, n_levels, spacing_mm, iteration, value });
+        });
+        transform = end.map.to_transform()?;
+        levels.push(LevelReport {
+            stage,
+            spacing_mm,
+            metric: Metric::LocalCrossCorrelation,
+            value_before: end.before.value,
+            value_after: end.after.value,
+            iterations: end.iterations,
+            samples: correlation.n_fixed(),
+        });
+    }
     let mut information = level.information(MUTUAL);
     let map = CenteredMap::new(&transform, level.samples.center);
     let after = information.evaluate(&map);
-    require_overlap(&level, after.n_inside)?;
+    require_overlap(&level, after.standing.n_inside)?;
     require_peak(&level, &mut information, &map, &after)?;
     let unaligned = match config.init {
         InitialAlignment::Given(transform) => transform,
@@ -155,12 +173,28 @@ pub fn register_linear(
     let report = RegistrationReport {
         start: chosen.start,
         levels,
-        overlap_fraction: after.n_inside as f64 / level.samples.len() as f64,
-        nmi_before: (before.n_inside >= level.min_inside()).then_some(before.normalized),
+        overlap_fraction: after.standing.n_inside as f64 / level.samples.len() as f64,
+        nmi_before: (before.standing.n_inside >= level.min_inside()).then_some(before.normalized),
         nmi_after: after.normalized,
         min_jacobian: (config.model == LinearModel::Affine).then(|| transform.matrix().determinant()),
     };
     Ok((transform, report))
+}
+
+const fn stage_of(model: LinearModel) -> Stage {
+    match model {
+        LinearModel::Rigid => Stage::Rigid,
+        LinearModel::Affine => Stage::Affine,
+    }
+}
+
+fn walk_limits(config: &LinearConfig, spacing_mm: f64, min_inside: usize) -> WalkLimits {
+    WalkLimits {
+        max_iterations: config.max_iterations,
+        longest_step_mm: spacing_mm.max(2.0),
+        tolerance_mm: config.tolerance_mm * spacing_mm.max(1.0),
+        min_inside,
+    }
 }
 
 /// The spacings of the walk, and what it may do on each: the coarsest is the search's alone, if there are others.
@@ -209,14 +243,14 @@ fn require_peak(
             let mut step = [0.0; 6];
             step[3 + axis] = sign * shift_mm;
             let there = information.evaluate(&map.stepped(LinearModel::Rigid, &step));
-            if there.n_inside >= level.min_inside() {
+            if there.standing.n_inside >= level.min_inside() {
                 sum += there.mutual;
                 n += 1;
             }
         }
     }
     let rise = if n == 0 { here.mutual } else { here.mutual - sum / f64::from(n) };
-    let deviation = (information.n_bins() - 1) as f64 / (2_f64.sqrt() * here.n_inside as f64);
+    let deviation = (information.n_bins() - 1) as f64 / (2_f64.sqrt() * here.standing.n_inside as f64);
     if rise >= (LEAST_DEVIATIONS * deviation).max(LEAST_PART * here.mutual) {
         return Ok(());
     }

@@ -8,15 +8,18 @@ use crate::Volume;
 use crate::transform::cubic_weights;
 
 /// The coefficients of the cubic B-spline that goes through a volume's values, mirrored about the outermost centres.
+///
+/// In 64 bits, because they are larger than the values they make: rounded to 32 bits, they would move a value of 2000 HU
+/// by more than its own rounding does.
 pub(super) struct BSplineCoefficients {
-    values: Array3<f32>,
+    values: Array3<f64>,
     size_ijk: [usize; 3],
 }
 
 impl BSplineCoefficients {
     /// The coefficients for finite values.
     pub(super) fn new(volume: &Volume<f32>) -> Self {
-        let mut values = volume.array().to_owned();
+        let mut values = volume.array().mapv(f64::from);
         // Along j and along i within each slice, then along k within each plane of constant j. Planes are independent,
         // so the order in which threads take them does not matter.
         values.axis_iter_mut(Axis(0)).into_par_iter().for_each(|mut slice| {
@@ -28,7 +31,7 @@ impl BSplineCoefficients {
     }
 
     #[inline]
-    fn as_slice(&self) -> &[f32] {
+    fn as_slice(&self) -> &[f64] {
         self.values.as_slice().expect("because the array was made in C order")
     }
 }
@@ -66,7 +69,7 @@ impl Sampler for BSplineCoefficients {
 /// The sum over 4×4×4 coefficients, of which `row` gives the four along i for each step along j and k.
 #[expect(clippy::inline_always, reason = "a loop over a row overlaps the work of its positions")]
 #[inline(always)]
-fn combined([wi, wj, wk]: [[f64; 4]; 3], row: impl Fn(usize, usize) -> [f32; 4]) -> f32 {
+fn combined([wi, wj, wk]: [[f64; 4]; 3], row: impl Fn(usize, usize) -> [f64; 4]) -> f32 {
     // Four columns, which the processor takes at once; only then the weights along i.
     let mut columns = [0.0; 4];
     for (dk, wk) in wk.iter().enumerate() {
@@ -74,7 +77,7 @@ fn combined([wi, wj, wk]: [[f64; 4]; 3], row: impl Fn(usize, usize) -> [f32; 4])
         for (dj, wj) in wj.iter().enumerate() {
             let row = row(dj, dk);
             for di in 0..4 {
-                of_plane[di] += wj * f64::from(row[di]);
+                of_plane[di] += wj * row[di];
             }
         }
         for di in 0..4 {
@@ -104,7 +107,7 @@ fn mirrored(at: isize, n: usize) -> usize {
 /// Values to B-spline coefficients along the first axis, for all lines of a plane at once.
 ///
 /// The inverse of sampling, (c₋₁ + 4c₀ + c₁)/6, is a causal and an anti-causal recursive filter with the pole √3 − 2.
-fn prefilter(mut plane: ArrayViewMut2<'_, f32>) {
+fn prefilter(mut plane: ArrayViewMut2<'_, f64>) {
     const POLE: f64 = -0.267_949_192_431_122_7;
     // |POLE|ᵐ is below the rounding of a 64-bit number from here on.
     const HORIZON: usize = 28;
@@ -112,7 +115,7 @@ fn prefilter(mut plane: ArrayViewMut2<'_, f32>) {
     if n == 1 {
         return;
     }
-    let mut buffer: Vec<f64> = plane.iter().map(|&value| 6.0 * f64::from(value)).collect();
+    let mut buffer: Vec<f64> = plane.iter().map(|&value| 6.0 * value).collect();
     // c⁺(0) = Σₘ zᵐ f(m) over the mirrored line.
     let mut start = vec![0.0; width];
     let mut power = 1.0;
@@ -142,6 +145,6 @@ fn prefilter(mut plane: ArrayViewMut2<'_, f32>) {
         }
     }
     for (value, coefficient) in std::iter::zip(&mut plane, buffer) {
-        *value = coefficient as f32;
+        *value = coefficient;
     }
 }

@@ -75,7 +75,7 @@ fn linear_agrees_with_simpleitk() -> TestResult {
 
 #[test]
 fn bspline_agrees_with_simpleitk() -> TestResult {
-    check_against_simpleitk("bspline", None, Interpolation::CubicBSpline, 0.1)?;
+    check_against_simpleitk("bspline", None, Interpolation::CubicBSpline, 1e-4)?;
     let geometry = Geometry::read()?;
     let composite = Transform::from(geometry.affine()?) * geometry.displacement()?.into();
     check_against_simpleitk(

@@ -5,9 +5,9 @@ use synthct_image::{Grid, ImageError};
 use super::bending::BendingEnergy;
 use super::config::{BSplineConfig, BSplineStage, SimilarityMetric};
 use super::lattice::{LatticeOnImage, free_controls, freeze};
-use super::metric::{Dissimilarity, LocalCorrelation, MeanSquares, MutualInformation};
 use super::preconditioner::Preconditioner;
-use super::warp::{ImagePair, Sample};
+use super::warp::ImagePair;
+use crate::dissimilarity::{Dissimilarity, LocalCorrelation, MeanSquares, MutualInformation, Sample};
 
 /// Samples of a joint histogram for each of its bins, at least.
 const SAMPLES_PER_BIN: f64 = 40.0;
@@ -45,7 +45,7 @@ impl<'a> Objective<'a> {
             }
             SimilarityMetric::MeanSquares => Box::new(MeanSquares::new(fixed, ni)),
             SimilarityMetric::LocalCrossCorrelation => {
-                Box::new(LocalCorrelation::new(fixed, grid.size_ijk(), config.correlation_radius_voxels))
+                Box::new(LocalCorrelation::new(fixed, grid.size_ijk(), [config.correlation_radius_voxels; 3]))
             }
         };
         let image_mm3 = grid.voxel_volume_mm3() * grid.n_voxels() as f64;

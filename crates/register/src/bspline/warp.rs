@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use synthct_image::{AffineTransform, Grid, Mask, Matrix3, Volume};
 
 use super::lattice::{Lanes, LatticeOnImage};
+use crate::dissimilarity::Sample;
 use crate::sampler::Sampler;
 
 /// Both images at one level, and how a displacement in mm becomes one in voxels of the moving image.
@@ -21,10 +22,6 @@ pub(super) struct ImagePair {
     start: [f64; 3],
     steps: Matrix3,
 }
-
-/// The moving image at a voxel of the fixed one: slope by the moving index (i, j, k), then the value.
-/// The value is NaN outside the moving image, where slopes are zero.
-pub(super) type Sample = Lanes;
 
 impl ImagePair {
     /// The pair, with the map from which the displacement starts.

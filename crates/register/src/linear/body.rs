@@ -1,8 +1,11 @@
 //! Where the body is in an image, roughly: its centre and principal axes.
 
-use synthct_image::{Mask, Matrix3, PointLps, Volume};
+use synthct_image::{Mask, Matrix3, PointLps, Volume, otsu_threshold};
 
 use super::samples::{IndexMap, Region};
+
+/// The bins among which Otsu's threshold is chosen.
+const THRESHOLD_BINS: usize = 256;
 
 /// The foreground of an image as one body.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +29,9 @@ impl Body {
         let is_inside = |n: usize| map.is_none_or(|(region, map)| region.contains(map.apply(index_of(n))));
         let inside: Vec<usize> = (0..grid.n_voxels()).filter(|&n| is_inside(n)).collect();
         let values = coarse.as_slice();
-        let threshold = otsu_threshold(inside.iter().map(|&n| values[n]));
+        // Without two classes nothing lies above.
+        let threshold =
+            otsu_threshold(inside.iter().map(|&n| values[n]), THRESHOLD_BINS).unwrap_or(f32::INFINITY);
         let matrix = grid.lps_from_index_matrix();
         let middle = grid.center_lps();
         let shift = grid.origin_lps() - middle;
@@ -51,34 +56,6 @@ impl Body {
             .map(|row| [0, 1, 2].map(|column| squares[row][column] / count - mean[row] * mean[column]));
         Self { center: middle + mean.into(), axes: principal_axes(covariance) }
     }
-}
-
-/// The threshold between two classes of values that parts their means the most (Otsu 1979), from 256 bins.
-fn otsu_threshold(values: impl Iterator<Item = f32> + Clone) -> f32 {
-    const BINS: usize = 256;
-    let (low, high) = values.clone().fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(v), high.max(v)));
-    if low >= high {
-        return low;
-    }
-    let mut counts = [0.0_f64; BINS];
-    for value in values {
-        counts[(((value - low) / (high - low) * BINS as f32) as usize).min(BINS - 1)] += 1.0;
-    }
-    let total: f64 = counts.iter().sum();
-    let total_sum: f64 = counts.iter().enumerate().map(|(bin, n)| bin as f64 * n).sum();
-    let (mut below, mut below_sum, mut best, mut best_bin) = (0.0, 0.0, -1.0, 0);
-    for (bin, &n) in counts.iter().enumerate().take(BINS - 1) {
-        below += n;
-        below_sum += bin as f64 * n;
-        if below > 0.0 && below < total {
-            let gap = below_sum / below - (total_sum - below_sum) / (total - below);
-            let between = below * (total - below) * gap * gap;
-            if between > best {
-                (best, best_bin) = (between, bin);
-            }
-        }
-    }
-    low + (best_bin + 1) as f32 / BINS as f32 * (high - low)
 }
 
 /// The eigenvectors of a symmetric matrix as columns of a rotation, largest eigenvalue first, by Jacobi's rotations.

@@ -94,6 +94,6 @@ impl<'a> Level<'a> {
 }
 
 /// A mask, with the way to its indices from those of a volume.
-fn located<'a>(mask: &'a Mask, volume: &Volume<f32>) -> (Region<'a>, IndexMap) {
+pub(crate) fn located<'a>(mask: &'a Mask, volume: &Volume<f32>) -> (Region<'a>, IndexMap) {
     (Region::new(mask), IndexMap::between(volume.grid(), mask.grid()))
 }

@@ -12,25 +12,57 @@ use crate::sampler::Sampler;
 const CHUNK: usize = 4096;
 const LANES: usize = 8;
 
-/// What an evaluation found.
+/// What is compared under an affine map, as far as an uphill walk wants to know.
+pub(crate) trait AffineMetric {
+    /// What an evaluation finds.
+    type Evaluation: Clone + AsRef<Standing>;
+
+    /// E[X Xᵀ], X = (1, x, y, z), over the points that are compared: how far a step of an affine map moves them.
+    fn second_moments(&self) -> [[f64; 4]; 4];
+
+    /// The metric of a map about the centre of the points, and its derivative.
+    fn evaluate_with_slope(&mut self, map: &CenteredMap, with_curvature: bool) -> (Self::Evaluation, Slope);
+}
+
+/// Where a map stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// The metric; larger is better.
+    pub(crate) value: f64,
+    /// The points inside the moving image (and its mask).
+    pub(crate) n_inside: usize,
+}
+
+impl AsRef<Self> for Standing {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// What an evaluation of the information found.
 #[derive(Clone, Debug)]
 pub(crate) struct Evaluation {
-    /// The information, weighted as asked for, in nats.
-    pub(crate) value: f64,
+    /// The information, weighted as asked for, in nats, and the samples inside.
+    pub(crate) standing: Standing,
     /// Mutual information, in nats.
     pub(crate) mutual: f64,
     /// Normalised mutual information.
     pub(crate) normalized: f64,
-    /// The samples inside the moving image (and its mask).
-    pub(crate) n_inside: usize,
 }
 
-/// The derivative of the information by the twelve coordinates of a map.
+impl AsRef<Standing> for Evaluation {
+    fn as_ref(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+/// The derivative of a metric by the twelve coordinates of a map.
 #[derive(Clone, Debug)]
 pub(crate) struct Slope {
     pub(crate) gradient: [f64; N_COORDINATES],
-    /// The mean outer product of the samples' own gradients, if it was asked for: near the optimum the information's
-    /// curvature is about its negative, as with a likelihood.
+    /// About the negative second derivative near the optimum, never negative itself, if it was asked for: of the
+    /// information the mean outer product of the samples' own gradients, as with a likelihood; of the correlation
+    /// Gauss-Newton's.
     pub(crate) curvature: Option<[[f64; N_COORDINATES]; N_COORDINATES]>,
 }
 
@@ -85,11 +117,6 @@ impl<'a> AffineInformation<'a> {
         Self { samples, moving, moving_grid, mask, binning, moving_weight, chunks }
     }
 
-    /// The samples.
-    pub(crate) const fn samples(&self) -> &FixedSamples {
-        self.samples
-    }
-
     /// The number of bins on either axis.
     pub(crate) const fn n_bins(&self) -> usize {
         self.binning.n_bins()
@@ -98,46 +125,6 @@ impl<'a> AffineInformation<'a> {
     /// The information of a map, which must be about the samples' centre.
     pub(crate) fn evaluate(&mut self, map: &CenteredMap) -> Evaluation {
         self.collect(map).0
-    }
-
-    /// The information of a map and its derivative.
-    pub(crate) fn evaluate_with_slope(
-        &mut self,
-        map: &CenteredMap,
-        with_curvature: bool,
-    ) -> (Evaluation, Slope) {
-        let (evaluation, histogram) = self.collect(map);
-        let ratios = histogram.log_ratios(self.moving_weight);
-        let samples = self.samples;
-        let sums: Vec<ChunkSums> = self
-            .chunks
-            .par_iter()
-            .enumerate()
-            .map(|(n, chunk)| chunk_sums(chunk, samples, n * CHUNK, &ratios, with_curvature))
-            .collect();
-        let mut gradient = [0.0; N_COORDINATES];
-        let mut products = [[0.0; 10]; 6];
-        for sum in &sums {
-            for (total, part) in std::iter::zip(&mut gradient, sum.gradient) {
-                *total += part;
-            }
-            if let Some(parts) = &sum.products {
-                for (totals, parts) in std::iter::zip(&mut products, parts) {
-                    for (total, part) in std::iter::zip(totals, parts) {
-                        *total += part;
-                    }
-                }
-            }
-        }
-        let n = histogram.total().max(1.0);
-        // From slopes by index to slopes by mm: ∇ₓ = Aᵀ ∇ᵢ with index = A x.
-        let index_from_lps = self.moving_grid.index_from_lps_matrix();
-        let to_lps = index_from_lps.transposed();
-        let slope = Slope {
-            gradient: by_lps(&to_lps, &gradient).map(|entry| entry / n),
-            curvature: with_curvature.then(|| unfold(&products, &to_lps, n)),
-        };
-        (evaluation, slope)
     }
 
     /// The first pass: values at the mapped samples, and their joint histogram.
@@ -180,12 +167,57 @@ impl<'a> AffineInformation<'a> {
         let parts = self.chunks.iter().map(|chunk| &chunk.histogram);
         let histogram = JointHistogram::from_parts(binning.n_bins(), binning.n_bins(), parts);
         let evaluation = Evaluation {
-            value: histogram.weighted_information(self.moving_weight),
+            standing: Standing {
+                value: histogram.weighted_information(self.moving_weight),
+                n_inside: self.chunks.iter().map(|chunk| chunk.n_inside).sum(),
+            },
             mutual: histogram.mutual_information(),
             normalized: histogram.normalized_mutual_information(),
-            n_inside: self.chunks.iter().map(|chunk| chunk.n_inside).sum(),
         };
         (evaluation, histogram)
+    }
+}
+
+impl AffineMetric for AffineInformation<'_> {
+    type Evaluation = Evaluation;
+
+    fn second_moments(&self) -> [[f64; 4]; 4] {
+        self.samples.second_moments()
+    }
+
+    fn evaluate_with_slope(&mut self, map: &CenteredMap, with_curvature: bool) -> (Evaluation, Slope) {
+        let (evaluation, histogram) = self.collect(map);
+        let ratios = histogram.log_ratios(self.moving_weight);
+        let samples = self.samples;
+        let sums: Vec<ChunkSums> = self
+            .chunks
+            .par_iter()
+            .enumerate()
+            .map(|(n, chunk)| chunk_sums(chunk, samples, n * CHUNK, &ratios, with_curvature))
+            .collect();
+        let mut gradient = [0.0; N_COORDINATES];
+        let mut products = [[0.0; 10]; 6];
+        for sum in &sums {
+            for (total, part) in std::iter::zip(&mut gradient, sum.gradient) {
+                *total += part;
+            }
+            if let Some(parts) = &sum.products {
+                for (totals, parts) in std::iter::zip(&mut products, parts) {
+                    for (total, part) in std::iter::zip(totals, parts) {
+                        *total += part;
+                    }
+                }
+            }
+        }
+        let n = histogram.total().max(1.0);
+        // From slopes by index to slopes by mm: ∇ₓ = Aᵀ ∇ᵢ with index = A x.
+        let index_from_lps = self.moving_grid.index_from_lps_matrix();
+        let to_lps = index_from_lps.transposed();
+        let slope = Slope {
+            gradient: by_lps(&to_lps, &gradient).map(|entry| entry / n),
+            curvature: with_curvature.then(|| unfold(&products, &to_lps, n)),
+        };
+        (evaluation, slope)
     }
 }
 
@@ -197,7 +229,7 @@ struct ChunkSums {
 }
 
 const PAIRS_OF_3: [(usize, usize); 6] = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)];
-const PAIRS_OF_4: [(usize, usize); 10] =
+pub(crate) const PAIRS_OF_4: [(usize, usize); 10] =
     [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3)];
 
 /// The second pass over one chunk: each sample's weight, times its slope, times where it is.
@@ -262,7 +294,7 @@ fn chunk_sums(
 }
 
 /// A gradient by index as one by mm.
-fn by_lps(to_lps: &Matrix3, gradient: &[f64; N_COORDINATES]) -> [f64; N_COORDINATES] {
+pub(crate) fn by_lps(to_lps: &Matrix3, gradient: &[f64; N_COORDINATES]) -> [f64; N_COORDINATES] {
     let mut result = [0.0; N_COORDINATES];
     for column in 0..4 {
         let by_index = [gradient[column], gradient[4 + column], gradient[8 + column]];
@@ -274,7 +306,11 @@ fn by_lps(to_lps: &Matrix3, gradient: &[f64; N_COORDINATES]) -> [f64; N_COORDINA
 }
 
 /// The full matrix of mean outer products by mm from the sums of pairs by index.
-fn unfold(products: &[[f64; 10]; 6], to_lps: &Matrix3, n: f64) -> [[f64; N_COORDINATES]; N_COORDINATES] {
+pub(crate) fn unfold(
+    products: &[[f64; 10]; 6],
+    to_lps: &Matrix3,
+    n: f64,
+) -> [[f64; N_COORDINATES]; N_COORDINATES] {
     let mut by_index = [[0.0; N_COORDINATES]; N_COORDINATES];
     for (sums, (a, b)) in std::iter::zip(products, PAIRS_OF_3) {
         for (sum, (c, d)) in std::iter::zip(sums, PAIRS_OF_4) {
@@ -340,14 +376,14 @@ mod tests {
         let mut information = AffineInformation::new(&samples, &moving, None, binning(&moving), 0.5);
         let map = CenteredMap::new(&near()?, samples.center);
         let (here, slope) = information.evaluate_with_slope(&map, false);
-        assert_eq!(here.n_inside, samples.len());
+        assert_eq!(here.standing.n_inside, samples.len());
         for n in 0..N_COORDINATES {
             // Coordinates of the matrix act on offsets of some 20 mm.
             let size = if n % 4 == 0 { 0.02 } else { 0.001 };
             let mut value = |by: f64| {
                 let mut step = [0.0; N_COORDINATES];
                 step[n] = by;
-                information.evaluate(&map.stepped(LinearModel::Affine, &step)).value
+                information.evaluate(&map.stepped(LinearModel::Affine, &step)).standing.value
             };
             let expected = (value(size) - value(-size)) / (2.0 * size);
             let got = slope.gradient[n];
@@ -384,7 +420,7 @@ mod tests {
                 inside.push((offset, row, position, to_lps.apply(slope.map(f64::from))));
             }
         }
-        assert_eq!(here.n_inside, inside.len());
+        assert_eq!(here.standing.n_inside, inside.len());
         assert!((1000..samples.len() - 1000).contains(&inside.len()), "{}", inside.len());
         let ratios = JointHistogram::from_parts(16, 16, [&histogram]).log_ratios(1.0);
         let mut gradient = [0.0; N_COORDINATES];

@@ -2,7 +2,7 @@
 
 use super::config::LinearModel;
 use super::map::{CenteredMap, N_COORDINATES};
-use super::metric::{AffineInformation, Evaluation, Slope};
+use super::metric::{AffineMetric, Slope};
 
 /// When a walk ends.
 #[derive(Clone, Copy, Debug)]
@@ -19,30 +19,31 @@ pub(crate) struct WalkLimits {
 
 /// Where a walk ended.
 #[derive(Clone, Debug)]
-pub(crate) struct WalkEnd {
+pub(crate) struct WalkEnd<E> {
     pub(crate) map: CenteredMap,
-    pub(crate) before: Evaluation,
-    pub(crate) after: Evaluation,
+    pub(crate) before: E,
+    pub(crate) after: E,
     pub(crate) iterations: usize,
 }
 
-/// Climbs the mutual information from `map` by BFGS with a backtracking line search.
+/// Climbs the metric from `map` by BFGS with a backtracking line search.
 ///
-/// The first curvature is the mean outer product of the samples' gradients (Berndt et al. 1974), which already knows
-/// how rotation, shift and shear compare; the length of a step is what it moves the samples by, in mm.
+/// The first curvature is the metric's own estimate, for information the mean outer product of the samples' gradients
+/// (Berndt et al. 1974), which already knows how rotation, shift and shear compare; the length of a step is what it moves
+/// the samples by, in mm.
 /// Each step's parameters are those about the current map, so that rotations compose exactly.
-pub(crate) fn climb(
-    information: &mut AffineInformation<'_>,
+pub(crate) fn climb<M: AffineMetric>(
+    metric: &mut M,
     model: LinearModel,
     map: CenteredMap,
     limits: &WalkLimits,
     observe: &mut dyn FnMut(usize, f64),
-) -> WalkEnd {
-    let moments = information.samples().second_moments();
+) -> WalkEnd<M::Evaluation> {
+    let moments = metric.second_moments();
     let mut map = map;
-    let (before, mut slope) = information.evaluate_with_slope(&map, true);
+    let (before, mut slope) = metric.evaluate_with_slope(&map, true);
     let mut here = before.clone();
-    observe(0, here.value);
+    observe(0, here.as_ref().value);
     let mut curvature = projected_curvature(&map, model, &slope, &moments);
     let mut is_fresh = true;
     let mut iterations = 0;
@@ -64,9 +65,9 @@ pub(crate) fn climb(
         while fraction * length_mm >= 0.1 * limits.tolerance_mm && fraction > 1e-4 {
             let tried: Vec<f64> = step.iter().map(|entry| entry * fraction).collect();
             let next = map.stepped(model, &tried);
-            let (there, slope) = information.evaluate_with_slope(&next, false);
-            let gain = there.value - here.value;
-            if there.n_inside >= limits.min_inside && gain >= 1e-4 * fraction * rise {
+            let (there, slope) = metric.evaluate_with_slope(&next, false);
+            let gain = there.as_ref().value - here.as_ref().value;
+            if there.as_ref().n_inside >= limits.min_inside && gain >= 1e-4 * fraction * rise {
                 found = Some((next, there, slope, tried));
                 break;
             }
@@ -79,7 +80,7 @@ pub(crate) fn climb(
                 break;
             }
             // The curvature has gone astray; begin anew from here.
-            let (_, fresh) = information.evaluate_with_slope(&map, true);
+            let (_, fresh) = metric.evaluate_with_slope(&map, true);
             curvature = projected_curvature(&map, model, &fresh, &moments);
             is_fresh = true;
             continue;
@@ -90,7 +91,7 @@ pub(crate) fn climb(
         is_fresh = false;
         (map, here, slope) = (next, there, next_slope);
         iterations += 1;
-        observe(iterations, here.value);
+        observe(iterations, here.as_ref().value);
         if quadratic(&shift_metric, &taken).sqrt() < limits.tolerance_mm {
             break;
         }
@@ -124,7 +125,7 @@ fn shift_metric(map: &CenteredMap, model: LinearModel, moments: &[[f64; 4]; 4]) 
     tangents.iter().map(|a| tangents.iter().map(|b| product(a, b)).collect()).collect()
 }
 
-/// The outer-product curvature in the model's parameters, with a thousandth of a multiple of the shift metric added, so
+/// The curvature in the model's parameters, with a thousandth of a multiple of the shift metric added, so
 /// that directions in which the images show nothing do not run away.
 fn projected_curvature(
     map: &CenteredMap,

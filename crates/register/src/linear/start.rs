@@ -7,6 +7,7 @@ use super::body::Body;
 use super::config::{InitialAlignment, LinearConfig, LinearModel};
 use super::level::{Input, Level};
 use super::map::{CenteredMap, rotation};
+use super::metric::Evaluation;
 use super::optimize::{WalkEnd, WalkLimits, climb};
 use crate::{LevelReport, Metric, RegisterError, Stage, Start};
 
@@ -114,7 +115,7 @@ pub(crate) struct Chosen {
 /// A candidate after its walk on one level.
 struct Climbed {
     start: Start,
-    end: WalkEnd,
+    end: WalkEnd<Evaluation>,
 }
 
 /// The candidate whose rigid walks on the two coarsest levels end highest in normalised mutual information, which,
@@ -138,7 +139,7 @@ pub(crate) fn search(
     let mut ends = climbed_all(&coarse, candidates)?;
     // A stable sort: of equals, the likelier start stays first.
     ends.sort_by(|a, b| b.end.after.normalized.total_cmp(&a.end.after.normalized));
-    observe(first_mm, n_candidates, ends[0].end.after.value);
+    observe(first_mm, n_candidates, ends[0].end.after.standing.value);
     let moments = coarse.samples.second_moments();
     let mut finalists: Vec<Candidate> = Vec::new();
     let mut maps: Vec<CenteredMap> = Vec::new();
@@ -155,13 +156,13 @@ pub(crate) fn search(
     let mut ends = climbed_all(&finer, finalists)?;
     ends.sort_by(|a, b| b.end.after.normalized.total_cmp(&a.end.after.normalized));
     let Climbed { start, end } = ends.swap_remove(0);
-    observe(second_mm, n_candidates + n_finalists, end.after.value);
+    observe(second_mm, n_candidates + n_finalists, end.after.standing.value);
     let report = LevelReport {
         stage: Stage::Start,
         spacing_mm: second_mm,
         metric: Metric::MutualInformation,
-        value_before: end.before.value,
-        value_after: end.after.value,
+        value_before: end.before.standing.value,
+        value_after: end.after.standing.value,
         iterations: end.iterations,
         samples: finer.samples.len(),
     };
@@ -184,7 +185,7 @@ fn climbed_all(level: &Level<'_>, candidates: Vec<Candidate>) -> Result<Vec<Clim
         .map(|Candidate { start, transform }| {
             let mut information = level.information(super::MUTUAL);
             let map = CenteredMap::new(&transform, level.samples.center);
-            let n_inside = information.evaluate(&map).n_inside;
+            let n_inside = information.evaluate(&map).standing.n_inside;
             if n_inside < limits.min_inside {
                 return Err(n_inside);
             }

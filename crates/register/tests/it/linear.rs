@@ -2,8 +2,8 @@
 
 use synthct_image::{AffineTransform, Grid, Mask, Matrix3, PointLps, VectorLps, Volume, VoxelIndex};
 use synthct_register::{
-    ImageRole, InitialAlignment, LinearConfig, LinearModel, RegisterError, RegistrationReport, Stage, Start,
-    register_linear,
+    CorrelationLevel, ImageRole, InitialAlignment, LinearConfig, LinearModel, Metric, RegisterError,
+    RegistrationReport, Stage, Start, register_linear,
 };
 
 use crate::phantom::{blob_pair, ct, mr, target_error_mm};
@@ -72,6 +72,30 @@ fn a_small_rigid_motion_between_modalities_is_found_to_a_fraction_of_a_voxel() -
     assert!(report.nmi_before.is_some_and(|before| before + 0.02 < report.nmi_after), "{report:?}");
     assert!((0.9..=1.0).contains(&report.overlap_fraction), "{report:?}");
     assert!(report.levels.iter().all(|level| level.value_after >= level.value_before), "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn local_correlation_has_the_last_word_if_asked_for() -> TestResult {
+    let truth = rigid(11.0, [6.0, -4.0, 9.0])?;
+    let (fixed, moving) = blob_pair(&truth)?;
+    let level = CorrelationLevel { spacing_mm: 2.0, radius_mm: 6.0 };
+    let config = LinearConfig { correlation: Some(level), ..LinearConfig::default() };
+    let (found, report) = run(&fixed, &moving, &config)?;
+    // Of a linear relation it is the exact measure.
+    let error = target_error_mm(&found, &truth);
+    assert!(error < 0.3, "{error} mm");
+    assert!((found.matrix().determinant() - 1.0).abs() < 1e-12);
+    let last = report.levels.last().map(|level| (level.stage, level.metric));
+    assert_eq!(last, Some((Stage::Rigid, Metric::LocalCrossCorrelation)));
+    assert!(report.levels.iter().all(|level| level.value_after >= level.value_before), "{report:?}");
+    let mut bits = Vec::new();
+    for n_threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
+        let (found, _) = pool.install(|| run(&fixed, &moving, &config))?;
+        bits.push(found.to_matrix4().map(|row| row.map(f64::to_bits)));
+    }
+    assert_eq!(bits[0], bits[1]);
     Ok(())
 }
 

@@ -4,23 +4,25 @@ mod local_correlation;
 mod mean_squares;
 mod mutual_information;
 
-pub(super) use local_correlation::LocalCorrelation;
-pub(super) use mean_squares::MeanSquares;
-pub(super) use mutual_information::MutualInformation;
+pub(crate) use local_correlation::LocalCorrelation;
+pub(crate) use mean_squares::MeanSquares;
+pub(crate) use mutual_information::MutualInformation;
 
-use super::warp::Sample;
+/// The moving image at a voxel of the fixed one: slope by the moving index (i, j, k), then the value.
+/// The value is NaN outside the moving image, where slopes are zero.
+pub(crate) type Sample = [f32; 4];
 
 /// A metric's value, to be minimised, and the voxels that it saw.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Value {
-    pub(super) value: f64,
-    pub(super) n_samples: usize,
+pub(crate) struct Value {
+    pub(crate) value: f64,
+    pub(crate) n_samples: usize,
 }
 
 /// A metric between a fixed image, which it keeps, and the moving image's values at the fixed voxels.
 ///
 /// Voxels whose fixed or moving value is NaN take no part; their slope and curvature are zero.
-pub(super) trait Dissimilarity {
+pub(crate) trait Dissimilarity {
     /// The value, and in `slopes` its derivative by the moving value at every voxel, the number of samples held fixed.
     fn evaluate(&mut self, samples: &[Sample], slopes: &mut [f32]) -> Value;
 

@@ -2,11 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::{Dissimilarity, Value, mean_and_deviation};
-use crate::bspline::warp::Sample;
+use super::{Dissimilarity, Sample, Value, mean_and_deviation};
 
 /// Σ (m − f)² / (samples · s²), with s² the variance of the fixed values, so that the value knows no units.
-pub(in crate::bspline) struct MeanSquares<'a> {
+pub(crate) struct MeanSquares<'a> {
     fixed: &'a [f32],
     row_len: usize,
     variance: f64,
@@ -15,7 +14,7 @@ pub(in crate::bspline) struct MeanSquares<'a> {
 
 impl<'a> MeanSquares<'a> {
     /// For rows of `row_len` fixed voxels.
-    pub(in crate::bspline) fn new(fixed: &'a [f32], row_len: usize) -> Self {
+    pub(crate) fn new(fixed: &'a [f32], row_len: usize) -> Self {
         let [_, deviation] = mean_and_deviation(fixed.iter().copied());
         Self { fixed, row_len, variance: f64::from(deviation).powi(2), per_sample: 0.0 }
     }

@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Dissimilarity, SLICES_TOGETHER, Value};
-use crate::bspline::warp::Sample;
+use super::{Dissimilarity, SLICES_TOGETHER, Sample, Value};
 use crate::histogram::{BALANCED, Binning, JointHistogram, PartialHistogram, slope_at};
 
 /// Minus the balanced information ½ H(m) − H(m | f) of all voxels, in nats, from a joint histogram with a Parzen window over
@@ -14,7 +13,7 @@ use crate::histogram::{BALANCED, Binning, JointHistogram, PartialHistogram, slop
 ///
 /// # References
 /// Mattes et al. (2003), doi:10.1109/TMI.2003.809072, on all voxels instead of samples.
-pub(in crate::bspline) struct MutualInformation {
+pub(crate) struct MutualInformation {
     /// For each fixed voxel, the start of its bin's row of the histogram; the row beyond the last outside the mask.
     row_starts: Vec<u32>,
     /// Voxels of the slices that one thread takes.
@@ -26,7 +25,7 @@ pub(in crate::bspline) struct MutualInformation {
 
 impl MutualInformation {
     /// For slices of `slice_len` fixed voxels, and `n_bins` bins over each window (fixed, moving).
-    pub(in crate::bspline) fn new(
+    pub(crate) fn new(
         fixed: &[f32],
         slice_len: usize,
         [fixed_window, moving_window]: [[f32; 2]; 2],
@@ -47,7 +46,7 @@ impl MutualInformation {
     }
 
     /// The joint histogram of the fixed image and these samples.
-    pub(in crate::bspline) fn histogram(&self, samples: &[Sample]) -> JointHistogram {
+    pub(crate) fn histogram(&self, samples: &[Sample]) -> JointHistogram {
         let parts: Vec<PartialHistogram> = self
             .row_starts
             .par_chunks(self.together)

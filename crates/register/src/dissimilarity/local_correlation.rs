@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Dissimilarity, Value, mean_and_deviation};
-use crate::bspline::warp::Sample;
+use super::{Dissimilarity, Sample, Value, mean_and_deviation};
 
 /// Minus the mean, over all voxels with values, of the squared correlation of fixed and moving values in the box around.
 ///
@@ -14,9 +13,9 @@ use crate::bspline::warp::Sample;
 /// # References
 /// Avants et al. (2008), doi:10.1016/j.media.2007.06.004, eq. 5; the derivative there leaves out the means' dependence
 /// and takes the box around y alone, here it is exact.
-pub(in crate::bspline) struct LocalCorrelation {
+pub(crate) struct LocalCorrelation {
     size_ijk: [usize; 3],
-    radius: usize,
+    radius_ijk: [usize; 3],
     /// Fixed values minus their mean, over their deviation; NaN outside the mask.
     fixed: Vec<f32>,
     /// The same mean and deviation for moving values, from the last evaluation's first call.
@@ -29,12 +28,12 @@ pub(in crate::bspline) struct LocalCorrelation {
 const SMALLEST_VARIANCE: f64 = 1e-4;
 
 impl LocalCorrelation {
-    /// For boxes of 2 · `radius` + 1 voxels along each axis.
-    pub(in crate::bspline) fn new(fixed: &[f32], size_ijk: [usize; 3], radius: usize) -> Self {
+    /// For boxes of 2 · radius + 1 voxels along each axis.
+    pub(crate) fn new(fixed: &[f32], size_ijk: [usize; 3], radius_ijk: [usize; 3]) -> Self {
         let [mean, deviation] = mean_and_deviation(fixed.iter().copied());
         Self {
             size_ijk,
-            radius,
+            radius_ijk,
             fixed: fixed.iter().map(|value| (value - mean) / deviation).collect(),
             moving_scale: None,
             curvatures: vec![0.0; fixed.len()],
@@ -64,7 +63,7 @@ impl Dissimilarity for LocalCorrelation {
             .par_iter()
             .map(|&[f, m]| if f.is_nan() { [0.0; 8] } else { [1.0, f, m, f * f, m * m, f * m, 0.0, 0.0] })
             .collect();
-        box_sums(&mut sums, self.size_ijk, self.radius);
+        box_sums(&mut sums, self.size_ijk, self.radius_ijk);
         // Per box: the squared correlation, and what each voxel in it needs for its derivative.
         let row_len = self.size_ijk[0];
         let row_values: Vec<f64> = sums
@@ -90,7 +89,7 @@ impl Dissimilarity for LocalCorrelation {
                 total
             })
             .collect();
-        box_sums(&mut sums, self.size_ijk, self.radius);
+        box_sums(&mut sums, self.size_ijk, self.radius_ijk);
         slopes.par_iter_mut().zip(&mut self.curvatures).zip(&sums).zip(&pairs).for_each(
             |(((slope, curvature), sums), pair)| {
                 let [by_fixed, by_moving, offset, ..] = *sums;
@@ -111,13 +110,13 @@ impl Dissimilarity for LocalCorrelation {
 }
 
 /// The sum over a box around each voxel, in place; boxes end at the image's faces.
-fn box_sums(values: &mut [[f32; 8]], [ni, nj, nk]: [usize; 3], radius: usize) {
+fn box_sums(values: &mut [[f32; 8]], [ni, nj, nk]: [usize; 3], [ri, rj, rk]: [usize; 3]) {
     // Along i and j within slices, then along k within planes of constant j.
     values.par_chunks_mut(ni * nj).for_each_init(Vec::new, |buffer, slice| {
         for row in slice.chunks_exact_mut(ni) {
-            running_sums(row, 1, ni, radius, buffer);
+            running_sums(row, 1, ni, ri, buffer);
         }
-        running_sums(slice, ni, nj, radius, buffer);
+        running_sums(slice, ni, nj, rj, buffer);
     });
     let mut planes: Vec<Vec<&mut [[f32; 8]]>> = (0..nj).map(|_| Vec::with_capacity(nk)).collect();
     for (row, values) in values.chunks_exact_mut(ni).enumerate() {
@@ -125,7 +124,7 @@ fn box_sums(values: &mut [[f32; 8]], [ni, nj, nk]: [usize; 3], radius: usize) {
     }
     planes.into_par_iter().for_each(|mut rows| {
         let mut plane: Vec<[f32; 8]> = rows.iter().flat_map(|row| row.iter().copied()).collect();
-        running_sums(&mut plane, ni, nk, radius, &mut Vec::new());
+        running_sums(&mut plane, ni, nk, rk, &mut Vec::new());
         for (row, sums) in std::iter::zip(&mut rows, plane.chunks_exact(ni)) {
             row.copy_from_slice(sums);
         }
