@@ -32,6 +32,8 @@ mod treatment;
 /// The voxel types that images are written in.
 #[derive(Clone, Copy, ValueEnum)]
 enum TypeName {
+    /// I16 if that loses nothing, else f32
+    Auto,
     F32,
     I16,
     U16,
@@ -41,6 +43,7 @@ enum TypeName {
 impl TypeName {
     const fn output_type(self) -> OutputType {
         match self {
+            Self::Auto => OutputType::Auto,
             Self::F32 => OutputType::F32,
             Self::I16 => OutputType::I16,
             Self::U16 => OutputType::U16,

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use sct::image::ImageError;
 use sct::io::IoError;
+use sct::io::dicom::SeriesProblem;
 use sct::register::RegisterError;
 
 /// The exit code of a command that is done, but some of whose cases failed.
@@ -40,6 +41,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             "give one of the UIDs with `--series UID` where the command has it, or keep one series in the folder; `sct info FOLDER` shows more about each",
         );
     }
+    if let Some(IoError::SeriesGeometry { problems, .. }) = cause.downcast_ref() {
+        return problems.iter().find_map(geometry_hint);
+    }
     if let Some(ImageError::GridMismatch { .. }) = cause.downcast_ref() {
         return Some("bring one image onto the other's grid first: `sct resample IN --like REF OUT`");
     }
@@ -58,6 +62,22 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         ErrorKind::NotFound => Some("check the path: nothing is there"),
         ErrorKind::PermissionDenied => Some("check who may read or write there"),
         ErrorKind::StorageFull => Some("make room on the disk; files already complete are kept"),
+        _ => None,
+    }
+}
+
+/// What can be done about a DICOM series that makes no volume.
+fn geometry_hint(problem: &SeriesProblem) -> Option<&'static str> {
+    match problem {
+        SeriesProblem::SeveralVolumes { .. } => Some(
+            "choose one by its number with `--frame N` where the command has it; `sct convert FOLDER OUT --frame N` makes a file of it for any other",
+        ),
+        SeriesProblem::GantryTilt { .. } => Some(
+            "`sct convert FOLDER OUT --untilt` resamples it onto upright slices (with `--fill-gaps` if there are gaps as well)",
+        ),
+        SeriesProblem::UnevenSpacing { .. } => Some(
+            "find the missing slices, or interpolate over them with `sct convert FOLDER OUT --fill-gaps`",
+        ),
         _ => None,
     }
 }

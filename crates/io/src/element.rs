@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rayon::prelude::*;
+
 use crate::Storage;
 
 /// The number type of a stored voxel.
@@ -151,7 +153,7 @@ fn extend_wide<const N: usize>(
 /// A value that the type cannot hold (out of range, or NaN) is an error, never clipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OutputType {
-    /// What loses nothing: 32-bit floats for a volume of `f32`.
+    /// What loses nothing: signed 16 bit if every value is a whole number that they hold, else 32-bit floats.
     #[default]
     Auto,
     /// Unsigned, 8 bit.
@@ -167,6 +169,17 @@ pub enum OutputType {
 }
 
 impl OutputType {
+    /// The type that [`Self::Auto`] stands for with these values.
+    pub(crate) fn resolved(self, values: &[f32]) -> Self {
+        // The sign of a negative zero would be lost.
+        let is_exact = |&value: &f32| f32::from(value as i16).to_bits() == value.to_bits();
+        match self {
+            Self::Auto if values.par_chunks(1 << 16).all(|chunk| chunk.iter().all(is_exact)) => Self::I16,
+            Self::Auto => Self::F32,
+            other => other,
+        }
+    }
+
     /// The type of the stored voxels.
     pub(crate) const fn element_type(self) -> ElementType {
         match self {

@@ -143,6 +143,7 @@ pub fn read_label_map(path: &Path) -> Result<LabelMap, IoError> {
 /// [`IoError::UnknownExtension`]; [`IoError::Value`] for a value that `output_type` cannot hold; [`IoError::Io`].
 pub fn write_volume(path: &Path, volume: &Volume<f32>, output_type: OutputType) -> Result<(), IoError> {
     let values = volume.as_slice();
+    let output_type = output_type.resolved(values);
     if let Err(voxel_idx) = output_type.check(values) {
         return Err(value_error(path, volume, voxel_idx, output_type.allowed()));
     }
@@ -243,10 +244,7 @@ fn value_error(path: &Path, volume: &Volume<f32>, voxel_idx: usize, allowed: &'s
 }
 
 fn read_dicom(path: &Path, options: &ReadOptions) -> Result<Image, IoError> {
-    if let Some(frame) = options.frame.filter(|&frame| frame > 0) {
-        return Err(IoError::NoSuchFrame { path: path.to_owned(), frame, n_frames: 1 });
-    }
-    let (volume, series) = dicom::read_series(path, options.series_uid.as_deref())?;
+    let (volume, series) = dicom::read_series_with(path, options)?;
     let info = series_info(path, series, Vec::new());
     for warning in &info.warnings {
         tracing::warn!(path = %path.display(), "{warning}");
@@ -282,7 +280,7 @@ fn series_info(path: &Path, series: SeriesInfo, mut warnings: Vec<String>) -> Im
         path: path.to_owned(),
         format: ImageFormat::Dicom,
         size_ijk,
-        n_frames: 1,
+        n_frames: series.volumes.len().max(1),
         storage: None,
         description: series.description.clone().unwrap_or_default(),
         grid: series.grid.clone(),

@@ -99,8 +99,17 @@ pub enum MissingGeometry {
 pub struct ReadOptions {
     /// What to do when a NIfTI or MetaImage file does not say where its voxels are.
     pub missing_geometry: MissingGeometry,
-    /// Which volume of a file that holds several, from 0; none if the file must hold one.
+    /// Which volume of a file or DICOM series that holds several, from 0; none if there must be one.
     pub frame: Option<usize>,
     /// Which DICOM series of a folder, by its Series Instance UID; none if there must be one.
     pub series_uid: Option<String>,
+    /// Interpolate DICOM slices that are missing or unevenly spaced, linearly along the normal, instead of refusing them.
+    ///
+    /// The new distance is the usual one if all others are multiples of it, else the smallest there is.
+    pub fill_gaps: bool,
+    /// Resample a CT with tilted gantry onto slices at right angles to the table's way, instead of refusing it.
+    pub untilt: bool,
+    /// Read MR of Philips in their "floating point values", which are on one scale over an examination, where the files have
+    /// the private scaling for it; by default values are those of the standard's rescale, as displayed.
+    pub philips_precise: bool,
 }

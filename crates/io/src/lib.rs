@@ -14,6 +14,7 @@ mod element;
 mod error;
 mod format;
 mod geometry;
+mod gzip;
 mod info;
 mod metaimage;
 mod nifti;

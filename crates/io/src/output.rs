@@ -5,9 +5,9 @@ use std::path::Path;
 
 use atomic_write_file::AtomicWriteFile;
 use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use crate::IoError;
+use crate::gzip::GzipWriter;
 
 /// Puts voxels, encoded, into a sink.
 pub(crate) type VoxelWriter<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
@@ -42,10 +42,9 @@ pub(crate) fn write_aside(
         match packer {
             Packer::Plain => content(&mut file)?,
             Packer::Gzip => {
-                // The gzip header carries neither name nor time: same image, same bytes.
-                let mut encoder = GzEncoder::new(&mut file, LEVEL);
-                content(&mut encoder)?;
-                encoder.finish()?;
+                let mut writer = GzipWriter::new(&mut file, LEVEL)?;
+                content(&mut writer)?;
+                writer.finish()?;
             }
         }
         file.into_inner().map_err(io::IntoInnerError::into_error)?.commit()

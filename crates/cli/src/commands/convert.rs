@@ -14,7 +14,8 @@ use crate::progress::Ui;
 /// Convert an image or a DICOM series to NIfTI or MetaImage
 #[derive(Args)]
 #[command(after_help = "Examples:\n  sct convert DICOM_FOLDER mr.nii.gz --series 1.2.840.113619…\n  \
-    sct convert ct.mha ct.nii.gz --type i16\n  sct convert mr.nii.gz block.nii.gz --slices 0..40")]
+    sct convert TILTED_CT ct.nii.gz --untilt --fill-gaps\n  sct convert ct.mha ct.nii.gz --type i16\n  sct convert mr.nii.gz block.nii.gz --slices 0..40")]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent flag of the command line")]
 pub(crate) struct Arguments {
     /// An image file, or a folder with a DICOM series
     input: PathBuf,
@@ -23,14 +24,23 @@ pub(crate) struct Arguments {
     /// Which DICOM series of a folder with several
     #[arg(long, value_name = "UID")]
     series: Option<String>,
-    /// Which volume of a file with several, from 0
+    /// Which volume of a file or DICOM series with several, from 0; `sct info` lists them
     #[arg(long, value_name = "N")]
     frame: Option<usize>,
+    /// Interpolate DICOM slices that are missing or unevenly spaced
+    #[arg(long)]
+    fill_gaps: bool,
+    /// Resample a CT with tilted gantry onto upright slices
+    #[arg(long)]
+    untilt: bool,
+    /// Read Philips MR in the values of their private scaling, which are on one scale over an examination
+    #[arg(long)]
+    philips_precise: bool,
     /// Keep only the slices FIRST..END (END not included) along the stored k axis
     #[arg(long, value_name = "FIRST..END")]
     slices: Option<String>,
     /// The stored voxel type
-    #[arg(long = "type", value_enum, default_value_t = TypeName::F32)]
+    #[arg(long = "type", value_enum, default_value_t = TypeName::Auto)]
     output_type: TypeName,
     /// Read files that do not say where their voxels are, with the voxel size alone
     #[arg(long)]
@@ -46,6 +56,9 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
         },
         frame: arguments.frame,
         series_uid: arguments.series.clone(),
+        fill_gaps: arguments.fill_gaps,
+        untilt: arguments.untilt,
+        philips_precise: arguments.philips_precise,
     };
     let mut volume = ui.spin("reading", || read_volume_with(&arguments.input, &options))?;
     if let Some(slices) = &arguments.slices {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use sct::image::{Grid, PointLps};
-use sct::io::dicom::{self, SeriesInfo};
+use sct::io::dicom::{self, SeriesInfo, SeriesProblem, VolumeInfo};
 use sct::io::{self, ReadOptions};
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use super::write_numbers;
 /// Show what is in a file or folder, and what is wrong with it
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  sct info mr.nii.gz\n  sct info DICOM_FOLDER      lists every series with its UID and its problems\n\n\
+    after_help = "Examples:\n  sct info mr.nii.gz\n  sct info DICOM_FOLDER      a table of studies and series, then each with its UID, geometry and problems\n\n\
     Corners and origin are in DICOM patient coordinates (LPS, mm)."
 )]
 pub(crate) struct Arguments {
@@ -55,15 +55,31 @@ struct ImageFindings {
 
 #[derive(Serialize)]
 struct SeriesFindings {
+    study_uid: Option<String>,
+    study_date: Option<String>,
     series_uid: String,
+    series_number: Option<f64>,
     modality: String,
     description: Option<String>,
+    compression: Option<&'static str>,
     manufacturer: Option<String>,
     magnetic_field_strength_t: Option<f64>,
     kvp: Option<f64>,
     patient_position: Option<String>,
     n_files: usize,
     is_readable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grid: Option<GridFindings>,
+    /// The volumes of a series that holds several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    volumes: Vec<VolumeFindings>,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct VolumeFindings {
+    label: String,
+    n_images: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     grid: Option<GridFindings>,
     problems: Vec<String>,
@@ -105,6 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             listing.n_files,
             listing.n_other_files
         )?;
+        tabulate(&mut text, &listing.series)?;
         for series in &listing.series {
             describe_series(&mut text, series)?;
         }
@@ -152,10 +169,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn series_findings(series: &SeriesInfo) -> SeriesFindings {
+    let texts = |problems: &[SeriesProblem]| problems.iter().map(ToString::to_string).collect();
+    let volume = |volume: &VolumeInfo| VolumeFindings {
+        label: volume.label.clone(),
+        n_images: volume.n_images,
+        grid: volume.grid.as_ref().map(GridFindings::from),
+        problems: texts(&volume.problems),
+    };
     SeriesFindings {
+        study_uid: series.study_uid.clone(),
+        study_date: series.study_date.clone(),
         series_uid: series.series_uid.clone(),
+        series_number: series.series_number,
         modality: series.modality.clone(),
         description: series.description.clone(),
+        compression: series.compression,
         manufacturer: series.manufacturer.clone(),
         magnetic_field_strength_t: series.magnetic_field_strength_t,
         kvp: series.kvp,
@@ -163,8 +191,59 @@ fn series_findings(series: &SeriesInfo) -> SeriesFindings {
         n_files: series.n_files,
         is_readable: series.is_readable(),
         grid: series.grid.as_ref().map(GridFindings::from),
-        problems: series.problems.iter().map(ToString::to_string).collect(),
+        volumes: series.volumes.iter().map(volume).collect(),
+        problems: texts(&series.problems),
     }
+}
+
+/// One line a series, under a line for each study.
+fn tabulate(text: &mut String, series: &[SeriesInfo]) -> Result<()> {
+    for study in series.chunk_by(|left, right| left.study_uid == right.study_uid) {
+        let first = &study[0];
+        let parts = [
+            first.study_date.clone(),
+            first.study_description.as_ref().map(|description| format!("\"{description}\"")),
+            first.patient_id.as_ref().map(|id| format!("patient {id}")),
+            first.study_uid.clone(),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        writeln!(
+            text,
+            "\nstudy {}",
+            if parts.is_empty() { "without UID".to_owned() } else { parts.join("  ") }
+        )?;
+        writeln!(
+            text,
+            "  {:>4}  {:<9}{:>5}  {:<15} {:<22} {:<17} description",
+            "no.", "modality", "files", "size", "spacing in mm", "volume"
+        )?;
+        for series in study {
+            let number = series.series_number.map_or("-".to_owned(), |number| number.to_string());
+            let (size, spacing) = match &series.grid {
+                Some(grid) => {
+                    let ([ni, nj, nk], [si, sj, sk]) = (grid.size_ijk(), grid.spacing_mm());
+                    (format!("{ni}×{nj}×{nk}"), format!("{si:.3}×{sj:.3}×{sk:.3}"))
+                }
+                None => (
+                    series.columns.zip(series.rows).map_or("-".to_owned(), |(ni, nj)| format!("{ni}×{nj}")),
+                    "-".to_owned(),
+                ),
+            };
+            let state = match (series.is_ct_or_mr, series.is_readable(), series.volumes.len()) {
+                (false, ..) => "no CT or MR".to_owned(),
+                (true, true, _) => "readable".to_owned(),
+                (true, false, 0) => "NOT READABLE".to_owned(),
+                (true, false, n) => format!("{n} to choose from"),
+            };
+            let description = series.description.as_deref().or(series.protocol.as_deref()).unwrap_or("-");
+            writeln!(
+                text,
+                "  {number:>4}  {:<9}{:>5}  {size:<15} {spacing:<22} {state:<17} {description}",
+                series.modality, series.n_files
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn describe_series(text: &mut String, series: &SeriesInfo) -> Result<()> {
@@ -175,6 +254,7 @@ fn describe_series(text: &mut String, series: &SeriesInfo) -> Result<()> {
         series.magnetic_field_strength_t.map(|tesla| format!("{tesla} T")),
         series.kvp.map(|kvp| format!("{kvp} kV")),
         series.patient_position.clone(),
+        series.compression.map(|compression| format!("compressed with {compression}")),
     ]
     .into_iter()
     .flatten()
@@ -188,7 +268,16 @@ fn describe_series(text: &mut String, series: &SeriesInfo) -> Result<()> {
     for problem in &series.problems {
         writeln!(text, "{:<13}{problem}", if problem.is_fatal() { "error" } else { "note" })?;
     }
-    if !series.is_readable() {
+    for (n, volume) in series.volumes.iter().enumerate() {
+        writeln!(text, "volume {n:<6}{} ({} images)", volume.label, volume.n_images)?;
+        if let Some(grid) = &volume.grid {
+            writeln!(text, "             {grid}")?;
+        }
+        for problem in &volume.problems {
+            writeln!(text, "             {}: {problem}", if problem.is_fatal() { "error" } else { "note" })?;
+        }
+    }
+    if series.is_ct_or_mr && !series.is_readable() && series.volumes.is_empty() {
         writeln!(text, "             this series cannot be read as one volume")?;
     }
     Ok(())

@@ -1,8 +1,6 @@
 //! The attributes of one file up to its pixel data, as bytes, with readers for the kinds of value that are needed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use dicom_core::Tag;
@@ -10,21 +8,30 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
 use super::FORMAT;
-use super::element::{Element, Elements, Encoding};
+use super::element::{Element, Elements};
+use super::functional_groups::{self, PHILIPS_SCALE_INTERCEPT, PHILIPS_SCALE_SLOPE};
+use super::opening::{Opened, open};
 use super::syntax::TransferSyntax;
 use crate::IoError;
 
+/// The number of slices that Siemens tiles into one image.
+pub(super) const SIEMENS_MOSAIC: Tag = Tag(0x0019, 0x100A);
+/// The number of slices that United Imaging tiles into one image.
+pub(super) const UNITED_IMAGING_MOSAIC: Tag = Tag(0x0065, 0x1050);
+
 /// Attributes whose mere presence matters.
-const NOTED: [Tag; 5] = [
-    tags::MODALITY_LUT_SEQUENCE,
-    tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
-    tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
-    tags::FLOAT_PIXEL_DATA,
-    tags::DOUBLE_FLOAT_PIXEL_DATA,
-];
+const NOTED: [Tag; 4] =
+    [tags::MODALITY_LUT_SEQUENCE, SIEMENS_MOSAIC, tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA];
 
 /// Attributes whose value is kept; everything else is stepped over.
-const KEPT: [Tag; 48] = [
+const KEPT: [Tag; 55] = [
+    tags::STUDY_DATE,
+    tags::STUDY_DESCRIPTION,
+    tags::PATIENT_ID,
+    tags::EXTENDED_OFFSET_TABLE,
+    UNITED_IMAGING_MOSAIC,
+    PHILIPS_SCALE_INTERCEPT,
+    PHILIPS_SCALE_SLOPE,
     tags::IMAGE_TYPE,
     tags::SOP_CLASS_UID,
     tags::MODALITY,
@@ -86,13 +93,34 @@ pub(super) struct PixelLocation {
     pub(super) n_left: u64,
 }
 
+/// A value as it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Value {
+    /// The value representation, if the file says it.
+    pub(super) vr: Option<[u8; 2]>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Values by their attribute.
+pub(super) type Values = BTreeMap<Tag, Value>;
+
 /// The attributes of a file that matter here.
 #[derive(Debug)]
 pub(super) struct Attributes {
     pub(super) path: PathBuf,
     pub(super) syntax: TransferSyntax,
     pub(super) pixels: Option<PixelLocation>,
-    values: BTreeMap<Tag, Vec<u8>>,
+    values: Values,
+    /// What holds for all frames of an enhanced image.
+    shared: Option<Values>,
+    /// What holds for each frame of an enhanced image.
+    frames: Option<Vec<Values>>,
+}
+
+/// The attributes of one frame, or of a file as a whole: what the frame says, else what holds for all.
+pub(super) struct View<'a> {
+    attributes: &'a Attributes,
+    layers: Vec<&'a Values>,
 }
 
 /// What a file turned out to be.
@@ -112,69 +140,29 @@ pub(super) enum Scanned {
     },
 }
 
-/// Whether a file starts as a DICOM file does: `DICM`, as a rule after 128 bytes of preamble (PS3.10 section 7.1).
-pub(super) fn data_offset(path: &Path) -> Result<Option<u64>, IoError> {
-    let mut start = Vec::with_capacity(132);
-    File::open(path).and_then(|file| file.take(132).read_to_end(&mut start)).map_err(IoError::io(path))?;
-    Ok(magic_end(&start))
-}
-
 /// The attributes of the file at `path`.
 pub(super) fn scan(path: &Path) -> Scanned {
     let damaged = |error| Scanned::Damaged { series_uid: None, error };
     let (syntax, mut elements) = match open(path) {
         Ok(Opened::Foreign) => return Scanned::Foreign,
-        Ok(Opened::Directory) => return Scanned::Directory,
+        Ok(Opened::Directory(_)) => return Scanned::Directory,
         Ok(Opened::DataSet(syntax, elements)) => (syntax, elements),
         Err(error) => return damaged(error),
     };
-    let mut attributes = Attributes { path: path.to_owned(), syntax, pixels: None, values: BTreeMap::new() };
+    let mut attributes = Attributes {
+        path: path.to_owned(),
+        syntax,
+        pixels: None,
+        values: Values::new(),
+        shared: None,
+        frames: None,
+    };
     match attributes.fill(&mut elements) {
         Ok(()) => Scanned::Complete(attributes),
-        Err(error) => Scanned::Damaged { series_uid: attributes.text(tags::SERIES_INSTANCE_UID), error },
-    }
-}
-
-/// A file at the start of its data set.
-pub(super) enum Opened {
-    Foreign,
-    Directory,
-    DataSet(TransferSyntax, Elements),
-}
-
-/// Opens a file and reads its file meta information; inflates a deflated data set.
-pub(super) fn open(path: &Path) -> Result<Opened, IoError> {
-    let Some(offset) = data_offset(path)? else { return Ok(Opened::Foreign) };
-    let file = BufReader::with_capacity(1 << 15, File::open(path).map_err(IoError::io(path))?);
-    let mut elements = Elements::new(Box::new(file), path, Encoding::EXPLICIT_LITTLE, offset)?;
-    let mut uid = None;
-    while let Some(element) = elements.next_in_group(0x0002)? {
-        if element.tag == tags::TRANSFER_SYNTAX_UID {
-            uid = Some(text_of(&elements.value(&element)?));
-        } else if element.tag == tags::MEDIA_STORAGE_SOP_CLASS_UID {
-            // Media Storage Directory Storage.
-            if text_of(&elements.value(&element)?) == "1.2.840.10008.1.3.10" {
-                return Ok(Opened::Directory);
-            }
-        } else {
-            elements.skip(&element)?;
+        Err(error) => {
+            Scanned::Damaged { series_uid: attributes.whole().text(tags::SERIES_INSTANCE_UID), error }
         }
     }
-    let uid =
-        uid.ok_or_else(|| missing(path, tags::TRANSFER_SYNTAX_UID, "the file cannot be decoded without it"))?;
-    let syntax = TransferSyntax::from_uid(&uid).ok_or_else(|| {
-        IoError::unsupported(path, format!("the transfer syntax `{uid}` (unknown or private)"))
-    })?;
-    if syntax.is_deflated {
-        let deflated = elements.read_to_end()?;
-        let mut inflated = Vec::new();
-        flate2::read::DeflateDecoder::new(deflated.as_slice()).read_to_end(&mut inflated).map_err(
-            |error| IoError::malformed(path, FORMAT, format!("its deflated data set is damaged: {error}")),
-        )?;
-        elements = Elements::new(Box::new(Cursor::new(inflated)), path, syntax.encoding, 0)?;
-    }
-    elements.set_encoding(syntax.encoding);
-    Ok(Opened::DataSet(syntax, elements))
 }
 
 /// `keyword (gggg,eeee)`.
@@ -196,12 +184,16 @@ impl Attributes {
                 self.pixels = Some(PixelLocation { offset, length, n_left: elements.end() - offset });
                 return Ok(());
             }
-            if NOTED.contains(&tag) {
+            if tag == tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE {
+                self.shared = Some(functional_groups::read(elements, &element)?.pop().unwrap_or_default());
+            } else if tag == tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE {
+                self.frames = Some(functional_groups::read(elements, &element)?);
+            } else if NOTED.contains(&tag) {
                 elements.skip(&element)?;
-                self.values.insert(tag, Vec::new());
+                self.values.insert(tag, Value { vr: None, bytes: Vec::new() });
             } else if KEPT.contains(&tag) {
-                let value = elements.value(&element)?;
-                self.values.insert(tag, value);
+                let bytes = elements.value(&element)?;
+                self.values.insert(tag, Value { vr: element.vr, bytes });
             } else {
                 elements.skip(&element)?;
             }
@@ -209,14 +201,45 @@ impl Attributes {
         Ok(())
     }
 
+    /// The number of frames that are described one by one; none if the image is not enhanced.
+    pub(super) fn n_described_frames(&self) -> Option<usize> {
+        self.frames.as_ref().map(Vec::len)
+    }
+
+    /// What the file says as a whole.
+    pub(super) fn whole(&self) -> View<'_> {
+        View { attributes: self, layers: vec![&self.values] }
+    }
+
+    /// What it says of one frame.
+    pub(super) fn frame(&self, frame_idx: usize) -> View<'_> {
+        let own = self.frames.as_ref().and_then(|frames| frames.get(frame_idx));
+        View { attributes: self, layers: own.into_iter().chain(&self.shared).chain([&self.values]).collect() }
+    }
+}
+
+impl View<'_> {
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.attributes.path
+    }
+
+    fn value(&self, tag: Tag) -> Option<&Value> {
+        self.layers.iter().find_map(|values| values.get(&tag))
+    }
+
+    fn bytes(&self, tag: Tag) -> Option<&[u8]> {
+        self.value(tag).map(|value| value.bytes.as_slice()).filter(|bytes| !bytes.is_empty())
+    }
+
     /// Whether the attribute is there, be it empty.
     pub(super) fn contains(&self, tag: Tag) -> bool {
-        self.values.contains_key(&tag)
+        self.value(tag).is_some()
     }
 
     /// A text without its padding; none if it is absent or empty.
     pub(super) fn text(&self, tag: Tag) -> Option<String> {
-        self.values.get(&tag).map(|bytes| text_of(bytes)).filter(|text| !text.is_empty())
+        self.bytes(tag).map(text_of).filter(|text| !text.is_empty())
     }
 
     /// The values of a text attribute.
@@ -255,41 +278,68 @@ impl Attributes {
 
     /// A 16-bit word (US, SS or US written as UN).
     pub(super) fn word(&self, tag: Tag) -> Result<Option<u16>, IoError> {
-        let Some(bytes) = self.values.get(&tag).filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
+        let Some(bytes) = self.bytes(tag) else { return Ok(None) };
         let Some(&word) = bytes.first_chunk::<2>() else {
             return Err(self.malformed(tag, &format!("it has {} bytes, not 2", bytes.len())));
         };
-        let big_endian = self.syntax.encoding.big_endian;
-        Ok(Some(if big_endian { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) }))
+        Ok(Some(if self.big_endian() { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) }))
     }
 
-    /// An 8-byte float (FD).
-    pub(super) fn double(&self, tag: Tag) -> Option<f64> {
-        let bytes: [u8; 8] = self.values.get(&tag)?.as_slice().try_into().ok()?;
-        Some(if self.syntax.encoding.big_endian {
-            f64::from_be_bytes(bytes)
-        } else {
-            f64::from_le_bytes(bytes)
-        })
+    /// A number that is a float (FL, FD) or a decimal string (DS).
+    pub(super) fn float(&self, tag: Tag) -> Result<Option<f64>, IoError> {
+        let Some(value) = self.value(tag) else { return Ok(None) };
+        match (value.bytes.as_slice().try_into(), value.bytes.as_slice().try_into(), value.vr) {
+            (Ok(bytes), _, Some([b'F', b'L']) | None) => {
+                let bytes: [u8; 4] = bytes;
+                Ok(Some(f64::from(if self.big_endian() {
+                    f32::from_be_bytes(bytes)
+                } else {
+                    f32::from_le_bytes(bytes)
+                })))
+            }
+            (_, Ok(bytes), Some([b'F', b'D']) | None) => {
+                let bytes: [u8; 8] = bytes;
+                Ok(Some(if self.big_endian() {
+                    f64::from_be_bytes(bytes)
+                } else {
+                    f64::from_le_bytes(bytes)
+                }))
+            }
+            _ => self.number(tag),
+        }
+    }
+
+    /// 32-bit words (UL).
+    pub(super) fn long_words(&self, tag: Tag) -> Vec<u32> {
+        let words = self.bytes(tag).unwrap_or_default().as_chunks().0;
+        words
+            .iter()
+            .map(|&word| if self.big_endian() { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) })
+            .collect()
+    }
+
+    /// 64-bit words (OV).
+    pub(super) fn very_long_words(&self, tag: Tag) -> Vec<u64> {
+        self.bytes(tag)
+            .unwrap_or_default()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&word| u64::from_le_bytes(word))
+            .collect()
+    }
+
+    fn big_endian(&self) -> bool {
+        self.attributes.syntax.encoding.big_endian
     }
 
     fn malformed(&self, tag: Tag, what: &str) -> IoError {
-        IoError::malformed(&self.path, FORMAT, format!("{}: {what}", name_of(tag)))
-    }
-}
-
-fn magic_end(start: &[u8]) -> Option<u64> {
-    if start.get(128..132) == Some(b"DICM") {
-        Some(132)
-    } else if start.starts_with(b"DICM") {
-        Some(4)
-    } else {
-        None
+        IoError::malformed(self.path(), FORMAT, format!("{}: {what}", name_of(tag)))
     }
 }
 
 /// Text without padding: UTF-8 where it is, else Latin-1. Other character sets keep their ASCII part.
-fn text_of(bytes: &[u8]) -> String {
+pub(super) fn text_of(bytes: &[u8]) -> String {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),

@@ -48,12 +48,22 @@ impl Encoding {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element {
     pub(super) tag: Tag,
+    /// The value representation, if the element says it.
+    pub(super) vr: Option<[u8; 2]>,
     /// None means "until a delimiter": a sequence or encapsulated pixel data.
     pub(super) length: Option<u32>,
     /// Where the value starts, in bytes from the start of the source.
     pub(super) offset: u64,
     /// How elements nested in this one are written.
     nested: Encoding,
+}
+
+/// A sequence, or an item of one, that is being read element by element.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level {
+    /// Where it ends; none if a delimiter ends it.
+    end: Option<u64>,
+    encoding: Encoding,
 }
 
 /// A position in a source, moving from element to element.
@@ -146,18 +156,72 @@ impl Elements {
         Ok(())
     }
 
-    /// The fragments of encapsulated pixel data, from the position behind its head (PS3.5 section A.4).
+    /// Where the fragments of encapsulated pixel data are, and how long, from the position behind its head (PS3.5 section
+    /// A.4).
     ///
     /// The basic offset table comes first and may be empty.
-    pub(super) fn fragments(&mut self) -> Result<Vec<Vec<u8>>, IoError> {
+    pub(super) fn fragments(&mut self) -> Result<Vec<(u64, u32)>, IoError> {
         let mut fragments = Vec::new();
         loop {
             let item = self.element_head(self.encoding)?;
-            match item.tag {
-                ITEM => fragments.push(self.value(&item)?),
-                SEQUENCE_DELIMITER => return Ok(fragments),
-                tag => return Err(self.malformed(format!("{tag} between the fragments of the pixel data"))),
+            match (item.tag, item.length) {
+                (ITEM, Some(length)) => {
+                    self.require(u64::from(length), item.tag)?;
+                    fragments.push((item.offset, length));
+                    self.seek(item.offset + u64::from(length))?;
+                }
+                (SEQUENCE_DELIMITER, _) => return Ok(fragments),
+                (tag, _) => {
+                    return Err(self.malformed(format!("{tag} between the fragments of the pixel data")));
+                }
             }
+        }
+    }
+
+    /// Goes into a sequence whose head has just been read.
+    pub(super) fn enter(&mut self, sequence: &Element) -> Result<Level, IoError> {
+        self.level(sequence, sequence.nested)
+    }
+
+    /// Goes into the next item of a sequence; none at its end.
+    pub(super) fn next_item(&mut self, sequence: &Level) -> Result<Option<Level>, IoError> {
+        if self.is_at_end(sequence)? {
+            return Ok(None);
+        }
+        let item = self.element_head(sequence.encoding)?;
+        match item.tag {
+            SEQUENCE_DELIMITER => Ok(None),
+            ITEM => self.level(&item, sequence.encoding).map(Some),
+            tag => Err(self.malformed(format!(
+                "a sequence holds {tag} where an item should start, at byte {}",
+                item.offset
+            ))),
+        }
+    }
+
+    /// The next element's head of an item; none at its end.
+    pub(super) fn next_of(&mut self, item: &Level) -> Result<Option<Element>, IoError> {
+        if self.is_at_end(item)? {
+            return Ok(None);
+        }
+        let element = self.element_head(item.encoding)?;
+        Ok((element.tag != ITEM_DELIMITER).then_some(element))
+    }
+
+    fn level(&self, element: &Element, encoding: Encoding) -> Result<Level, IoError> {
+        if let Some(length) = element.length {
+            self.require(u64::from(length), element.tag)?;
+        }
+        Ok(Level { end: element.length.map(|length| self.position + u64::from(length)), encoding })
+    }
+
+    fn is_at_end(&self, level: &Level) -> Result<bool, IoError> {
+        match level.end {
+            Some(end) if self.position > end => {
+                Err(self
+                    .malformed(format!("an element runs over the end of its item or sequence at byte {end}")))
+            }
+            end => Ok(end == Some(self.position)),
         }
     }
 
@@ -219,7 +283,7 @@ impl Elements {
             encoding.u32(self.read_array()?)
         };
         let length = (length != u32::MAX).then_some(length);
-        Ok(Element { tag, length, offset: self.position, nested })
+        Ok(Element { tag, vr: (!is_implicit).then_some(vr), length, offset: self.position, nested })
     }
 
     fn require(&self, length: u64, tag: Tag) -> Result<(), IoError> {

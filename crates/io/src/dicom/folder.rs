@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dicom_dictionary_std::tags;
 use rayon::prelude::*;
 
 use super::FORMAT;
-use super::attributes::{Scanned, data_offset, scan};
+use super::attributes::{Scanned, scan};
+use super::directory;
 use super::image::ImageHeader;
+use super::opening;
 use super::series::{Series, assemble};
 use crate::IoError;
 
@@ -56,7 +59,7 @@ pub(super) fn files_under(path: &Path) -> Result<Vec<PathBuf>, IoError> {
 /// Whether any of the files under `path` is DICOM.
 pub(super) fn holds_dicom(path: &Path) -> Result<bool, IoError> {
     for file in files_under(path)? {
-        if data_offset(&file)?.is_some() {
+        if opening::is_dicom(&file)? {
             return Ok(true);
         }
     }
@@ -65,7 +68,13 @@ pub(super) fn holds_dicom(path: &Path) -> Result<bool, IoError> {
 
 /// Reads all headers under `path`, in parallel, and sorts them into series.
 pub(super) fn find(path: &Path) -> Result<Found, IoError> {
-    let files = files_under(path)?;
+    let mut files = files_under(path)?;
+    // A DICOMDIR stands for the files that it lists.
+    if let [file] = &files[..]
+        && let Some(listed) = directory::listed_files(file)?
+    {
+        files = listed;
+    }
     let n_files = files.len();
     let scans: Vec<Scan> = files.par_iter().map(|file| scan_file(file)).collect();
     let mut n_foreign = 0;
@@ -74,7 +83,10 @@ pub(super) fn find(path: &Path) -> Result<Found, IoError> {
     for scan in scans {
         match scan {
             Scan::Foreign => n_foreign += 1,
-            Scan::Header(header) => groups.entry(header.series_uid.clone()).or_default().0.push(*header),
+            Scan::Headers(headers) => {
+                let series_uid = headers.first().map(|header| header.series_uid.clone()).unwrap_or_default();
+                groups.entry(series_uid).or_default().0.extend(headers);
+            }
             Scan::Damaged(Some(series_uid), error) => groups.entry(series_uid).or_default().1.push(error),
             Scan::Damaged(None, error) => lost.push(error),
         }
@@ -82,10 +94,8 @@ pub(super) fn find(path: &Path) -> Result<Found, IoError> {
     let mut series: Vec<Series> =
         groups.into_iter().map(|(uid, (headers, damaged))| assemble(uid, headers, damaged)).collect();
     // As a scanner's console lists them: by study, then by series number; the UID settles ties.
-    let order = |series: &Series| {
-        let number = series.headers.first().and_then(|header| header.series_number).unwrap_or(f64::INFINITY);
-        (series.info.study_uid.clone(), number)
-    };
+    let order =
+        |series: &Series| (series.info.study_uid.clone(), series.info.series_number.unwrap_or(f64::INFINITY));
     series.sort_by(|left, right| {
         let ((left_study, left_number), (right_study, right_number)) = (order(left), order(right));
         left_study.cmp(&right_study).then(left_number.total_cmp(&right_number))
@@ -95,7 +105,7 @@ pub(super) fn find(path: &Path) -> Result<Found, IoError> {
 
 enum Scan {
     Foreign,
-    Header(Box<ImageHeader>),
+    Headers(Vec<ImageHeader>),
     Damaged(Option<String>, IoError),
 }
 
@@ -103,17 +113,17 @@ fn scan_file(path: &Path) -> Scan {
     match scan(path) {
         Scanned::Foreign | Scanned::Directory => Scan::Foreign,
         Scanned::Damaged { series_uid, error } => Scan::Damaged(series_uid, error),
-        Scanned::Complete(attributes) => match ImageHeader::new(&attributes) {
+        Scanned::Complete(attributes) => match ImageHeader::of_frames(&attributes) {
             // A file that was cut off between two elements looks whole, but belongs nowhere.
-            Ok(header) if header.series_uid.is_empty() && header.pixels.is_none() => {
+            Ok(headers)
+                if headers.iter().all(|header| header.series_uid.is_empty() && header.pixels.is_none()) =>
+            {
                 let what =
                     "it has neither a SeriesInstanceUID (0020,000E) nor pixel data; it may have been cut off";
                 Scan::Damaged(None, IoError::malformed(path, FORMAT, what))
             }
-            Ok(header) => Scan::Header(Box::new(header)),
-            Err(error) => {
-                Scan::Damaged(attributes.text(dicom_dictionary_std::tags::SERIES_INSTANCE_UID), error)
-            }
+            Ok(headers) => Scan::Headers(headers),
+            Err(error) => Scan::Damaged(attributes.whole().text(tags::SERIES_INSTANCE_UID), error),
         },
     }
 }

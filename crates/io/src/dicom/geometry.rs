@@ -16,7 +16,7 @@ use crate::IoError;
 pub(super) const POSITION_TOLERANCE_MM: f64 = 0.02;
 
 /// The lean of a stack, as the sine of its angle, that a grid can represent (see [`Grid::DIRECTION_TOLERANCE`]).
-const MAX_SHEAR: f64 = 0.9 * Grid::DIRECTION_TOLERANCE;
+pub(super) const MAX_SHEAR: f64 = 0.9 * Grid::DIRECTION_TOLERANCE;
 
 /// Where and how one image lies.
 #[derive(Clone, Copy, Debug)]
@@ -223,15 +223,12 @@ fn duplicates(slices: &[Slice]) -> Vec<SeriesProblem> {
     let mut distinctions = Vec::new();
     let one = group[0].header;
     for other in &group[1..] {
-        let named =
-            |header: &ImageHeader| header.distinctions.iter().map(|(tag, _)| *tag).collect::<Vec<_>>();
-        for tag in named(one).into_iter().chain(named(other.header)) {
-            let (left, right) = (one.distinction(tag), other.header.distinction(tag));
-            if left != right {
-                for text in [left, right] {
-                    if !distinctions.contains(&text) {
-                        distinctions.push(text);
-                    }
+        let names = one.distinctions.iter().chain(&other.header.distinctions).map(|(name, _)| name);
+        for name in names.filter(|name| one.distinction(name) != other.header.distinction(name)) {
+            for header in [one, other.header] {
+                let text = format!("{name} = {}", header.distinction(name));
+                if !distinctions.contains(&text) {
+                    distinctions.push(text);
                 }
             }
         }

@@ -1,37 +1,47 @@
-//! What one file says about its image, as typed values.
+//! What one file, or one frame of it, says about its image, as typed values.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::FORMAT;
-use super::attributes::{Attributes, PixelLocation, name_of};
+use super::attributes::{Attributes, PixelLocation, SIEMENS_MOSAIC, UNITED_IMAGING_MOSAIC, View, name_of};
+use super::functional_groups::{PHILIPS_SCALE_INTERCEPT, PHILIPS_SCALE_SLOPE};
+use super::sample::{Rescale, SampleFormat};
 use super::syntax::{Codec, TransferSyntax};
 use crate::IoError;
 
-/// The header of one file, as far as it is needed to place and decode its image.
+/// The header of one image, as far as it is needed to place and decode it; of a multi-frame file each frame has one.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent statement of the file")]
 pub(super) struct ImageHeader {
     pub(super) path: PathBuf,
     pub(super) syntax: TransferSyntax,
     pub(super) pixels: Option<PixelLocation>,
+    /// Which frame of the file, from 0.
+    pub(super) frame_idx: usize,
+    /// NumberOfFrames; 1 if absent.
+    pub(super) n_frames: usize,
+    /// Whether functional groups say where each frame is.
+    pub(super) is_enhanced: bool,
+    /// The extended offset table, if there is one.
+    pub(super) frame_offsets: Arc<[u64]>,
 
     pub(super) series_uid: String,
     pub(super) study_uid: Option<String>,
     pub(super) series_number: Option<f64>,
+    pub(super) instance_number: Option<f64>,
     pub(super) modality: String,
     pub(super) image_type: Vec<String>,
-    pub(super) labels: Labels,
+    pub(super) labels: Arc<Labels>,
     pub(super) frame_of_reference_uid: Option<String>,
-    /// Attributes that tell apart several volumes within one series, as text.
-    pub(super) distinctions: Vec<(Tag, String)>,
+    /// Attributes that tell apart several volumes within one series, with their values.
+    pub(super) distinctions: Vec<(String, String)>,
 
-    pub(super) has_functional_groups: bool,
     pub(super) has_float_pixels: bool,
-    /// NumberOfFrames; 1 if absent.
-    pub(super) n_frames: u32,
+    pub(super) is_mosaic: bool,
     pub(super) rows: Option<u16>,
     pub(super) columns: Option<u16>,
     pub(super) position_lps: Option<[f64; 3]>,
@@ -51,6 +61,8 @@ pub(super) struct ImageHeader {
     pub(super) rescale_slope: Option<f64>,
     pub(super) rescale_intercept: Option<f64>,
     pub(super) rescale_type: Option<String>,
+    /// Philips' scale slope and intercept, if the file is theirs and has them.
+    pub(super) philips_scale: Option<[f64; 2]>,
     pub(super) has_modality_lut: bool,
     /// The raw words of PixelPaddingValue and PixelPaddingRangeLimit.
     pub(super) padding: Option<(u16, u16)>,
@@ -60,6 +72,9 @@ pub(super) struct ImageHeader {
 /// Texts for people.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Labels {
+    pub(super) patient_id: Option<String>,
+    pub(super) study_date: Option<String>,
+    pub(super) study_description: Option<String>,
     pub(super) description: Option<String>,
     pub(super) protocol: Option<String>,
     pub(super) sequence: Option<String>,
@@ -71,57 +86,75 @@ pub(super) struct Labels {
 }
 
 impl ImageHeader {
-    /// The typed values of a file's attributes.
-    pub(super) fn new(attributes: &Attributes) -> Result<Self, IoError> {
-        let a = attributes;
-        let mut distinctions = Vec::new();
-        for tag in [
-            tags::IMAGE_TYPE,
-            tags::ECHO_NUMBERS,
-            tags::ECHO_TIME,
-            tags::REPETITION_TIME,
-            tags::INVERSION_TIME,
-            tags::FLIP_ANGLE,
-            tags::TRIGGER_TIME,
-            tags::TEMPORAL_POSITION_IDENTIFIER,
-            tags::ACQUISITION_NUMBER,
-            tags::CONVOLUTION_KERNEL,
-            tags::KVP,
-        ] {
-            if let Some(text) = a.text(tag) {
-                distinctions.push((tag, text));
+    /// One header for each frame of a file.
+    ///
+    /// # Errors
+    /// [`IoError::Malformed`] for values that cannot be, and if the frames that are described are not those that are there.
+    pub(super) fn of_frames(attributes: &Attributes) -> Result<Vec<Self>, IoError> {
+        let whole = attributes.whole();
+        let labels = Arc::new(Labels::new(&whole)?);
+        let frame_offsets = whole.very_long_words(tags::EXTENDED_OFFSET_TABLE).into();
+        let header = |frame_idx| Self::new(attributes, frame_idx, &labels, &frame_offsets);
+        match attributes.n_described_frames() {
+            None => Ok(vec![header(0)?]),
+            Some(n_described) => {
+                let headers = (0..n_described).map(header).collect::<Result<Vec<Self>, IoError>>()?;
+                match headers.first() {
+                    Some(first) if first.n_frames == n_described => Ok(headers),
+                    first => Err(IoError::malformed(
+                        &attributes.path,
+                        FORMAT,
+                        format!(
+                            "it describes {n_described} frames, but NumberOfFrames is {}",
+                            first.map_or(0, |header| header.n_frames)
+                        ),
+                    )),
+                }
             }
         }
-        if let Some(b_value) = a.double(tags::DIFFUSION_B_VALUE) {
-            distinctions.push((tags::DIFFUSION_B_VALUE, b_value.to_string()));
-        }
+    }
+
+    /// The typed values of one frame.
+    fn new(
+        attributes: &Attributes,
+        frame_idx: usize,
+        labels: &Arc<Labels>,
+        frame_offsets: &Arc<[u64]>,
+    ) -> Result<Self, IoError> {
+        let a = &attributes.frame(frame_idx);
         let padding = a.word(tags::PIXEL_PADDING_VALUE)?;
         let padding_limit = a.word(tags::PIXEL_PADDING_RANGE_LIMIT)?;
+        let image_type = a.texts(tags::FRAME_TYPE);
+        let image_type = if image_type.is_empty() { a.texts(tags::IMAGE_TYPE) } else { image_type };
+        let is_philips =
+            labels.manufacturer.as_ref().is_some_and(|name| name.to_ascii_lowercase().contains("philips"));
+        let philips_scale = match (a.float(PHILIPS_SCALE_SLOPE), a.float(PHILIPS_SCALE_INTERCEPT)) {
+            (Ok(Some(slope)), Ok(Some(intercept))) if is_philips && slope.is_normal() => {
+                Some([slope, intercept])
+            }
+            _ => None,
+        };
         Ok(Self {
-            path: a.path.clone(),
-            syntax: a.syntax,
-            pixels: a.pixels,
+            path: a.path().to_owned(),
+            syntax: attributes.syntax,
+            pixels: attributes.pixels,
+            frame_idx,
+            n_frames: a.number(tags::NUMBER_OF_FRAMES)?.map_or(1, |number| number as usize),
+            is_enhanced: attributes.n_described_frames().is_some(),
+            frame_offsets: frame_offsets.clone(),
             series_uid: a.text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
             study_uid: a.text(tags::STUDY_INSTANCE_UID),
             series_number: a.number(tags::SERIES_NUMBER)?,
+            instance_number: a.number(tags::INSTANCE_NUMBER).unwrap_or_default(),
             modality: a.text(tags::MODALITY).unwrap_or_default(),
-            image_type: a.texts(tags::IMAGE_TYPE),
-            labels: Labels {
-                description: a.text(tags::SERIES_DESCRIPTION),
-                protocol: a.text(tags::PROTOCOL_NAME),
-                sequence: a.text(tags::SEQUENCE_NAME).or_else(|| a.text(tags::SCANNING_SEQUENCE)),
-                manufacturer: a.text(tags::MANUFACTURER),
-                model: a.text(tags::MANUFACTURER_MODEL_NAME),
-                patient_position: a.text(tags::PATIENT_POSITION),
-                field_strength_t: a.number(tags::MAGNETIC_FIELD_STRENGTH)?,
-                kvp: a.number(tags::KVP)?,
-            },
+            is_mosaic: image_type.iter().any(|value| value == "MOSAIC")
+                || a.contains(SIEMENS_MOSAIC)
+                || a.contains(UNITED_IMAGING_MOSAIC),
+            image_type,
+            labels: labels.clone(),
             frame_of_reference_uid: a.text(tags::FRAME_OF_REFERENCE_UID),
-            distinctions,
-            has_functional_groups: a.contains(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE)
-                || a.contains(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE),
+            distinctions: distinctions(a)?,
             has_float_pixels: a.contains(tags::FLOAT_PIXEL_DATA) || a.contains(tags::DOUBLE_FLOAT_PIXEL_DATA),
-            n_frames: a.number(tags::NUMBER_OF_FRAMES)?.map_or(1, |number| number as u32),
             rows: a.word(tags::ROWS)?,
             columns: a.word(tags::COLUMNS)?,
             position_lps: a.number_array(tags::IMAGE_POSITION_PATIENT)?,
@@ -138,6 +171,7 @@ impl ImageHeader {
             rescale_slope: a.number(tags::RESCALE_SLOPE)?,
             rescale_intercept: a.number(tags::RESCALE_INTERCEPT)?,
             rescale_type: a.text(tags::RESCALE_TYPE),
+            philips_scale,
             has_modality_lut: a.contains(tags::MODALITY_LUT_SEQUENCE),
             padding: padding.map(|value| (value, padding_limit.unwrap_or(value))),
             is_lossy: a.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01"),
@@ -210,7 +244,15 @@ impl ImageHeader {
     }
 
     /// Slope and intercept that turn stored values into HU (CT) or signal (MR).
-    pub(super) fn rescale(&self) -> Result<Rescale, IoError> {
+    ///
+    /// `philips_precise` asks for Philips' "floating point values", which are on one scale over all images of an examination:
+    /// (stored · RescaleSlope + RescaleIntercept) / (RescaleSlope · scale slope). Without their private scale slope nothing
+    /// changes.
+    ///
+    /// # References
+    /// Chenevert et al. (2014), Errors in quantitative image analysis due to platform-dependent image scaling,
+    /// doi:10.1593/tlo.13811.
+    pub(super) fn rescale(&self, philips_precise: bool) -> Result<Rescale, IoError> {
         if self.has_modality_lut {
             return Err(IoError::unsupported(&self.path, "a modality look-up table (ModalityLUTSequence)"));
         }
@@ -229,16 +271,24 @@ impl ImageHeader {
         if slope == 0.0 {
             return Err(self.malformed("RescaleSlope is 0".to_owned()));
         }
-        Ok(Rescale { slope, intercept })
+        let factor = if philips_precise { self.philips_factor() } else { None }.unwrap_or(1.0);
+        Ok(Rescale { slope: slope * factor, intercept: intercept * factor })
+    }
+
+    /// What turns displayed values into Philips' precise ones: 1 / (RescaleSlope · scale slope).
+    pub(super) fn philips_factor(&self) -> Option<f64> {
+        let [scale_slope, _] = self.philips_scale?;
+        Some(1.0 / (self.rescale_slope.unwrap_or(1.0) * scale_slope))
     }
 
     /// What keeps the file's pixels from being decoded, found without reading them.
     pub(super) fn check_pixels(&self) -> Result<(), IoError> {
-        if self.has_functional_groups || self.n_frames != 1 {
+        if self.n_frames != 1 && !self.is_enhanced {
             return Err(IoError::unsupported(
                 &self.path,
                 format!(
-                    "an enhanced or multi-frame image ({} frames); convert it to single-frame files",
+                    "a multi-frame image ({} frames) that does not say where its frames are \
+                     (no PerFrameFunctionalGroupsSequence)",
                     self.n_frames
                 ),
             ));
@@ -246,14 +296,14 @@ impl ImageHeader {
         if self.has_float_pixels {
             return Err(IoError::unsupported(&self.path, "floating-point pixel data"));
         }
-        if self.image_type.iter().any(|value| value == "MOSAIC") {
+        if self.is_mosaic {
             return Err(IoError::unsupported(
                 &self.path,
                 "a mosaic (many slices tiled into one image; convert it to single slices)",
             ));
         }
         let format = self.sample_format()?;
-        self.rescale()?;
+        self.rescale(false)?;
         if let Codec::Unsupported(name) = self.syntax.codec {
             return Err(IoError::unsupported(
                 &self.path,
@@ -266,9 +316,10 @@ impl ImageHeader {
         let n_bytes = format.n_bytes() as u64;
         match (self.syntax.codec, pixels.length) {
             (Codec::Native, Some(length)) => {
+                let expected = n_bytes * (self.frame_idx as u64 + 1);
                 let found = u64::from(length).min(pixels.n_left);
-                if found < n_bytes {
-                    return Err(IoError::Truncated { path: self.path.clone(), expected: n_bytes, found });
+                if found < expected {
+                    return Err(IoError::Truncated { path: self.path.clone(), expected, found });
                 }
             }
             (Codec::Native, None) => {
@@ -281,15 +332,18 @@ impl ImageHeader {
                     self.malformed("its pixel data is not encapsulated though it is compressed".to_owned())
                 );
             }
-            // No sane compressed image is smaller; this bounds what a damaged header can make us allocate.
-            (_, None) if pixels.n_left.saturating_mul(MAX_COMPRESSION_RATIO) < n_bytes => {
-                return Err(IoError::Truncated {
-                    path: self.path.clone(),
-                    expected: n_bytes / MAX_COMPRESSION_RATIO,
-                    found: pixels.n_left,
-                });
+            // This bounds what a damaged header can make us allocate.
+            (_, None) => {
+                let all_bytes = n_bytes.saturating_mul(self.n_frames as u64);
+                let likely = pixels.n_left.saturating_mul(MAX_COMPRESSION_RATIO).max(HARMLESS_BYTES);
+                if all_bytes > likely {
+                    return Err(IoError::Truncated {
+                        path: self.path.clone(),
+                        expected: all_bytes / MAX_COMPRESSION_RATIO,
+                        found: pixels.n_left,
+                    });
+                }
             }
-            (_, None) => {}
         }
         Ok(())
     }
@@ -304,84 +358,81 @@ impl ImageHeader {
         IoError::malformed(&self.path, FORMAT, what)
     }
 
-    /// A distinguishing attribute of this file, for messages.
-    pub(super) fn distinction(&self, tag: Tag) -> String {
-        let value =
-            self.distinctions.iter().find(|(other, _)| *other == tag).map_or("absent", |(_, text)| text);
-        format!("{} = {value}", name_of(tag))
+    /// The value of a distinguishing attribute, for messages.
+    pub(super) fn distinction(&self, name: &str) -> &str {
+        self.distinctions.iter().find(|(other, _)| other == name).map_or("absent", |(_, text)| text)
     }
 }
 
-/// An empty frame needs about one bit for 64 samples in JPEG and two bytes for 128 in RLE.
+/// What no real image of more than [`HARMLESS_BYTES`] is compressed by.
 const MAX_COMPRESSION_RATIO: u64 = 1024;
+/// Frames of air alone are compressed thousands of times; up to this size that is not questioned.
+const HARMLESS_BYTES: u64 = 64 << 20;
 
-/// How samples are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SampleFormat {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) bytes_per_sample: usize,
-    pub(super) bits_stored: u32,
-    /// Bits below the stored ones.
-    pub(super) shift: u32,
-    pub(super) is_signed: bool,
-}
-
-impl SampleFormat {
-    pub(super) fn n_samples(self) -> usize {
-        self.rows * self.columns
-    }
-
-    pub(super) fn n_bytes(self) -> usize {
-        self.n_samples() * self.bytes_per_sample
-    }
-
-    /// The stored value: the bits from `shift` on, extended by their sign if they have one.
-    pub(super) fn value(self, word: u32) -> i64 {
-        let unused = u32::BITS - self.bits_stored;
-        let left_aligned = (word >> self.shift) << unused;
-        if self.is_signed {
-            i64::from(left_aligned as i32 >> unused)
-        } else {
-            i64::from(left_aligned >> unused)
+/// Attributes that may tell apart several volumes, the most telling first.
+fn distinctions(a: &View) -> Result<Vec<(String, String)>, IoError> {
+    let mut distinctions = Vec::new();
+    for tag in [
+        tags::STACK_ID,
+        tags::FRAME_TYPE,
+        tags::IMAGE_TYPE,
+        tags::COMPLEX_IMAGE_COMPONENT,
+        tags::ECHO_NUMBERS,
+        tags::ECHO_TIME,
+        tags::INVERSION_TIME,
+        tags::FLIP_ANGLE,
+        tags::REPETITION_TIME,
+        tags::TEMPORAL_POSITION_IDENTIFIER,
+        tags::TRIGGER_TIME,
+        tags::ACQUISITION_NUMBER,
+        tags::CONVOLUTION_KERNEL,
+        tags::KVP,
+    ] {
+        if let Some(text) = a.text(tag) {
+            distinctions.push((name_of(tag), text));
         }
     }
-}
-
-/// `value · slope + intercept` (PS3.3 section C.11.1.1.2).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rescale {
-    pub(super) slope: f64,
-    pub(super) intercept: f64,
-}
-
-impl Rescale {
-    pub(super) fn apply(self, value: i64) -> f64 {
-        value as f64 * self.slope + self.intercept
+    for tag in [
+        tags::EFFECTIVE_ECHO_TIME,
+        tags::DIFFUSION_B_VALUE,
+        tags::INVERSION_TIMES,
+        tags::NOMINAL_CARDIAC_TRIGGER_DELAY_TIME,
+    ] {
+        if let Some(number) = a.float(tag)? {
+            distinctions.push((name_of(tag), number.to_string()));
+        }
     }
+    for tag in [tags::TEMPORAL_POSITION_INDEX, tags::FRAME_ACQUISITION_NUMBER] {
+        let words = if tag == tags::TEMPORAL_POSITION_INDEX {
+            a.long_words(tag).first().copied()
+        } else {
+            a.word(tag)?.map(u32::from)
+        };
+        if let Some(word) = words {
+            distinctions.push((name_of(tag), word.to_string()));
+        }
+    }
+    for (n, index) in a.long_words(tags::DIMENSION_INDEX_VALUES).iter().enumerate() {
+        distinctions
+            .push((format!("{} {}", name_of(tags::DIMENSION_INDEX_VALUES), n + 1), index.to_string()));
+    }
+    Ok(distinctions)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(bits_stored: u32, shift: u32, is_signed: bool, word: u32, expected: i64) {
-        let format = SampleFormat { rows: 1, columns: 1, bytes_per_sample: 2, bits_stored, shift, is_signed };
-        assert_eq!(format.value(word), expected);
-    }
-
-    #[test]
-    fn unused_bits_are_masked_and_signs_extended() {
-        check(16, 0, false, 0xFFFF, 65535);
-        check(16, 0, true, 0xFFFF, -1);
-        check(12, 0, false, 0xF123, 0x123);
-        check(12, 0, true, 0x0FFF, -1);
-        check(12, 0, true, 0x0800, -2048);
-        check(12, 0, true, 0xF7FF, 2047);
-        check(12, 4, false, 0xABC7, 0xABC);
-        check(12, 4, true, 0xFFF0, -1);
-        check(32, 0, true, 0xFFFF_FFFE, -2);
-        check(1, 0, false, 3, 1);
+impl Labels {
+    fn new(a: &View) -> Result<Self, IoError> {
+        Ok(Self {
+            patient_id: a.text(tags::PATIENT_ID),
+            study_date: a.text(tags::STUDY_DATE),
+            study_description: a.text(tags::STUDY_DESCRIPTION),
+            description: a.text(tags::SERIES_DESCRIPTION),
+            protocol: a.text(tags::PROTOCOL_NAME),
+            sequence: a.text(tags::SEQUENCE_NAME).or_else(|| a.text(tags::SCANNING_SEQUENCE)),
+            manufacturer: a.text(tags::MANUFACTURER),
+            model: a.text(tags::MANUFACTURER_MODEL_NAME),
+            patient_position: a.text(tags::PATIENT_POSITION),
+            field_strength_t: a.number(tags::MAGNETIC_FIELD_STRENGTH)?,
+            kvp: a.number(tags::KVP)?,
+        })
     }
 }

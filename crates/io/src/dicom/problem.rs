@@ -18,7 +18,7 @@ pub enum SeriesProblem {
     /// Positions shift sideways from slice to slice: the stack is sheared, as a CT with tilted gantry is.
     #[error(
         "slices are sheared: the stack leans {tilt_deg:.2}° from the slice normal (gantry tilt); a grid has no shear, so \
-         the series must be resampled to upright slices first"
+         the series must be resampled onto upright slices"
     )]
     GantryTilt {
         /// The angle between the slice normal and the line through the positions, in degrees.
@@ -55,13 +55,47 @@ pub enum SeriesProblem {
         /// Attributes in which these files differ: what may tell several volumes apart.
         distinctions: Vec<String>,
     },
-    /// The series holds images that do not belong to one volume.
-    #[error("it mixes images that differ in {attribute}: {}", list(values))]
-    MixedImages {
-        /// What they differ in.
-        attribute: &'static str,
-        /// Each value with its number of files.
-        values: Vec<String>,
+    /// The series holds several volumes.
+    #[error("it holds {} volumes: {}", volumes.len(), numbered(volumes))]
+    SeveralVolumes {
+        /// What tells each from the others, with its number of images.
+        volumes: Vec<String>,
+    },
+    /// Copies of images were left out.
+    #[error("{n_images} image(s) are copies of others, value for value, and were left out")]
+    CopiesLeftOut {
+        /// How many.
+        n_images: usize,
+    },
+    /// A tilted stack was resampled onto upright slices, as was asked for.
+    #[error(
+        "the gantry tilt of {tilt_deg:.2}° was removed by resampling onto upright slices {spacing_mm:.3} mm apart"
+    )]
+    TiltRemoved {
+        /// The angle between the slice normal and the line through the positions, in degrees.
+        tilt_deg: f64,
+        /// The distance of the new slices, in mm.
+        spacing_mm: f64,
+    },
+    /// Missing or unevenly spaced slices were interpolated, as was asked for.
+    #[error(
+        "unevenly spaced slices were resampled {spacing_mm:.3} mm apart; the widest gap that was bridged is {widest_mm:.3} mm"
+    )]
+    GapsFilled {
+        /// The distance of the new slices along the old normal, in mm.
+        spacing_mm: f64,
+        /// The largest distance between two given slices, in mm.
+        widest_mm: f64,
+    },
+    /// A Philips image with private scaling.
+    #[error("{}", philips(*least_factor, *largest_factor, *is_applied))]
+    PhilipsScaling {
+        /// What turns displayed values (standard rescale) into precise ones: the least among the slices.
+        least_factor: f64,
+        /// The largest among the slices.
+        largest_factor: f64,
+        /// Whether the values that were read are the precise ones.
+        is_applied: bool,
     },
     /// Scout views were left out.
     #[error("{n_files} localizer image(s) in the series were left out")]
@@ -118,8 +152,12 @@ impl SeriesProblem {
             | Self::CrookedPositions { .. }
             | Self::UnevenSpacing { .. }
             | Self::DuplicatePositions { .. }
-            | Self::MixedImages { .. } => true,
+            | Self::SeveralVolumes { .. } => true,
             Self::LocalizersLeftOut { .. }
+            | Self::CopiesLeftOut { .. }
+            | Self::TiltRemoved { .. }
+            | Self::GapsFilled { .. }
+            | Self::PhilipsScaling { .. }
             | Self::SingleSlice { .. }
             | Self::NoFrameOfReference
             | Self::PaddingToAir { .. }
@@ -168,7 +206,7 @@ fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 
 fn differ(distinctions: &[String]) -> String {
     if distinctions.is_empty() {
-        return "; remove the copies".to_owned();
+        return "; their values differ, so that one must be removed".to_owned();
     }
     format!("; they may be several volumes, which differ in {}", list(distinctions))
 }
@@ -178,5 +216,23 @@ fn further(n_files: usize) -> String {
         String::new()
     } else {
         format!(" (and {} more of its files cannot be used)", n_files - 1)
+    }
+}
+
+fn numbered(volumes: &[String]) -> String {
+    list(volumes.iter().enumerate().map(|(n, volume)| format!("{n}: {volume}")))
+}
+
+fn philips(least: f64, largest: f64, is_applied: bool) -> String {
+    let is_one = least.total_cmp(&largest).is_eq();
+    let factor = if is_one { format!("{least:.6}") } else { format!("{least:.6} to {largest:.6}") };
+    match (is_applied, is_one) {
+        (true, _) => format!("Philips' precise values were read: displayed values × {factor}"),
+        (false, true) => {
+            format!("Philips' private scaling is not applied: precise values are displayed values × {factor}")
+        }
+        (false, false) => format!(
+            "slices differ in Philips' private scaling, which is not applied: precise values are displayed values × {factor}"
+        ),
     }
 }

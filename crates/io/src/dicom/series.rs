@@ -1,12 +1,14 @@
-//! Files of one SeriesInstanceUID, judged together.
+//! Images of one SeriesInstanceUID, judged together.
 
 use std::path::PathBuf;
 
 use synthct_image::Grid;
 
+use super::copies;
 use super::geometry::{Plane, Slice, StackError, stack};
 use super::image::ImageHeader;
 use super::problem::SeriesProblem;
+use super::volumes;
 use crate::IoError;
 
 /// What a DICOM series says of itself, and whether it makes one volume.
@@ -17,8 +19,16 @@ use crate::IoError;
 pub struct SeriesInfo {
     /// SeriesInstanceUID; empty if the files have none.
     pub series_uid: String,
+    /// SeriesNumber.
+    pub series_number: Option<f64>,
     /// StudyInstanceUID.
     pub study_uid: Option<String>,
+    /// StudyDate as DICOM writes it, for example `20240131`.
+    pub study_date: Option<String>,
+    /// StudyDescription.
+    pub study_description: Option<String>,
+    /// PatientID.
+    pub patient_id: Option<String>,
     /// Modality, for example `CT` or `MR`; empty if the files have none.
     pub modality: String,
     /// SeriesDescription.
@@ -41,6 +51,8 @@ pub struct SeriesInfo {
     pub frame_of_reference_uid: Option<String>,
     /// ImageType of the first file.
     pub image_type: Vec<String>,
+    /// How the pixels are compressed, for example `JPEG 2000`; none if they are not.
+    pub compression: Option<&'static str>,
     /// The number of files, localizers and damaged files included.
     pub n_files: usize,
     /// Rows of an image: voxels along j.
@@ -51,9 +63,25 @@ pub struct SeriesInfo {
     pub is_ct_or_mr: bool,
     /// Where the voxels are, if the series makes one volume.
     pub grid: Option<Grid>,
-    /// The files of the volume in the order of its slices; in the order of their names if there is no grid.
+    /// The files of the volume, one for each slice in its order; in the order of their names if there is no grid.
     pub files: Vec<PathBuf>,
+    /// The volumes of the series, if it holds several; one of them is read if it is chosen by its place in this list.
+    pub volumes: Vec<VolumeInfo>,
     /// What keeps the series from being one volume, and what its user should know.
+    pub problems: Vec<SeriesProblem>,
+}
+
+/// One of several volumes of a series.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VolumeInfo {
+    /// What tells it from the others: attributes with their values.
+    pub label: String,
+    /// The number of images.
+    pub n_images: usize,
+    /// Where its voxels are, if the images make a grid.
+    pub grid: Option<Grid>,
+    /// What keeps it from being read, and what its user should know.
     pub problems: Vec<SeriesProblem>,
 }
 
@@ -74,19 +102,31 @@ impl SeriesInfo {
     }
 }
 
-/// A series with the headers of its volume, sorted along the normal.
+/// A series with its volumes.
 pub(super) struct Series {
+    /// What is true of the series as a whole; grid, files and problems are the only volume's, if there is one.
     pub(super) info: SeriesInfo,
+    pub(super) volumes: Vec<SeriesVolume>,
+    /// The first damaged file's error; without that file no volume can be trusted.
+    pub(super) error: Option<IoError>,
+}
+
+/// Images that may make one volume, and the verdict on them.
+pub(super) struct SeriesVolume {
+    pub(super) label: String,
+    /// Sorted along the normal, if every image has a place.
     pub(super) headers: Vec<ImageHeader>,
+    pub(super) grid: Option<Grid>,
+    pub(super) problems: Vec<SeriesProblem>,
     /// The first file's error, if a file cannot be used.
     pub(super) error: Option<IoError>,
 }
 
-/// Judges the files of one series, which are sorted by name.
+/// Judges the images of one series, which are in the order of their files' names.
 ///
 /// `damaged` are errors of files that belong to it but could not be read to their pixels.
 pub(super) fn assemble(series_uid: String, mut headers: Vec<ImageHeader>, damaged: Vec<IoError>) -> Series {
-    let n_files = headers.len() + damaged.len();
+    let n_files = headers.chunk_by(|a, b| a.path == b.path).count() + damaged.len();
     let is_ct_or_mr =
         headers.iter().any(|header| matches!(header.modality.as_str(), "CT" | "MR") && header.is_image());
     let mut problems = Vec::new();
@@ -105,31 +145,41 @@ pub(super) fn assemble(series_uid: String, mut headers: Vec<ImageHeader>, damage
     let mut info = describe(series_uid, headers.first());
     info.n_files = n_files;
     info.is_ct_or_mr = is_ct_or_mr;
-    if is_ct_or_mr {
-        let usable = judge_files(&headers, &mut problems, &mut error);
-        problems.extend(mixtures(&headers));
-        if let Some(planes) = usable.filter(|_| !problems.iter().any(SeriesProblem::is_fatal)) {
-            match sort_and_stack(&mut headers, &planes) {
-                Ok((grid, warning)) => {
-                    info.grid = Some(grid);
-                    problems.extend(warning);
-                }
-                Err(StackError::File(file_error)) => note_error(file_error, 1, &mut problems, &mut error),
-                Err(StackError::Stack(found)) => problems.extend(found),
-            }
-        }
-        problems.extend(remarks(&headers));
-    }
     info.files = headers.iter().map(|header| header.path.clone()).collect();
+    let mut volumes = if is_ct_or_mr { judge_volumes(headers) } else { Vec::new() };
+    if let [volume] = &mut volumes[..] {
+        info.grid.clone_from(&volume.grid);
+        info.files = volume.headers.iter().map(|header| header.path.clone()).collect();
+        problems.append(&mut volume.problems.clone());
+    } else if !volumes.is_empty() {
+        let describe = |volume: &SeriesVolume| format!("{} ({} images)", volume.label, volume.headers.len());
+        problems.push(SeriesProblem::SeveralVolumes { volumes: volumes.iter().map(describe).collect() });
+        info.volumes = volumes.iter().map(SeriesVolume::info).collect();
+    }
     info.problems = problems;
-    Series { info, headers, error }
+    Series { info, volumes, error }
+}
+
+impl SeriesVolume {
+    fn info(&self) -> VolumeInfo {
+        VolumeInfo {
+            label: self.label.clone(),
+            n_images: self.headers.len(),
+            grid: self.grid.clone(),
+            problems: self.problems.clone(),
+        }
+    }
 }
 
 fn describe(series_uid: String, first: Option<&ImageHeader>) -> SeriesInfo {
-    let labels = first.map(|header| header.labels.clone()).unwrap_or_default();
+    let labels = first.map(|header| header.labels.as_ref().clone()).unwrap_or_default();
     SeriesInfo {
         series_uid,
+        series_number: first.and_then(|header| header.series_number),
         study_uid: first.and_then(|header| header.study_uid.clone()),
+        study_date: labels.study_date,
+        study_description: labels.study_description,
+        patient_id: labels.patient_id,
         modality: first.map(|header| header.modality.clone()).unwrap_or_default(),
         description: labels.description,
         protocol: labels.protocol,
@@ -141,12 +191,14 @@ fn describe(series_uid: String, first: Option<&ImageHeader>) -> SeriesInfo {
         patient_position: labels.patient_position,
         frame_of_reference_uid: first.and_then(|header| header.frame_of_reference_uid.clone()),
         image_type: first.map(|header| header.image_type.clone()).unwrap_or_default(),
+        compression: first.and_then(|header| header.syntax.codec.name()),
         n_files: 0,
         rows: first.and_then(|header| header.rows).map(usize::from),
         columns: first.and_then(|header| header.columns).map(usize::from),
         is_ct_or_mr: false,
         grid: None,
         files: Vec::new(),
+        volumes: Vec::new(),
         problems: Vec::new(),
     }
 }
@@ -162,8 +214,54 @@ fn note_error(
     first.get_or_insert(error);
 }
 
-/// The plane of every file, or none if a file cannot be used.
-fn judge_files(
+/// Sorts images into volumes and judges each.
+fn judge_volumes(headers: Vec<ImageHeader>) -> Vec<SeriesVolume> {
+    let mut judged = Vec::new();
+    for kind in volumes::by_shared_traits(headers) {
+        let mut problems = Vec::new();
+        let mut error = None;
+        let Some(mut planes) = judge_images(&kind.headers, &mut problems, &mut error) else {
+            let remarks = remarks(&kind.headers);
+            problems.extend(remarks);
+            judged.push(SeriesVolume {
+                label: kind.label,
+                headers: kind.headers,
+                grid: None,
+                problems,
+                error,
+            });
+            continue;
+        };
+        let mut headers = kind.headers;
+        match copies::leave_out(&mut headers, &mut planes) {
+            0 => {}
+            n_images => problems.push(SeriesProblem::CopiesLeftOut { n_images }),
+        }
+        for group in volumes::by_distinctions(headers, &planes) {
+            let labels = [kind.label.as_str(), group.label.as_str()];
+            let label = labels.into_iter().filter(|label| !label.is_empty()).collect::<Vec<_>>().join(", ");
+            judged.push(judge_volume(label, group.headers, problems.clone()));
+        }
+    }
+    judged
+}
+
+fn judge_volume(label: String, headers: Vec<ImageHeader>, problems: Vec<SeriesProblem>) -> SeriesVolume {
+    let mut volume = SeriesVolume { label, headers, grid: None, problems, error: None };
+    match sort_and_stack(&mut volume.headers) {
+        Ok((grid, warning)) => {
+            volume.grid = Some(grid);
+            volume.problems.extend(warning);
+        }
+        Err(StackError::File(error)) => note_error(error, 1, &mut volume.problems, &mut volume.error),
+        Err(StackError::Stack(found)) => volume.problems.extend(found),
+    }
+    volume.problems.extend(remarks(&volume.headers));
+    volume
+}
+
+/// The plane of every image, or none if one cannot be used.
+fn judge_images(
     headers: &[ImageHeader],
     problems: &mut Vec<SeriesProblem>,
     first_error: &mut Option<IoError>,
@@ -181,85 +279,25 @@ fn judge_files(
 }
 
 /// Sorts the headers by their position along the normal of the first, and makes their grid.
-fn sort_and_stack(
-    headers: &mut Vec<ImageHeader>,
-    planes: &[Plane],
-) -> Result<(Grid, Option<SeriesProblem>), StackError> {
+fn sort_and_stack(headers: &mut Vec<ImageHeader>) -> Result<(Grid, Option<SeriesProblem>), StackError> {
+    let planes: Vec<Plane> =
+        headers.iter().map(Plane::of).collect::<Result<_, IoError>>().map_err(StackError::File)?;
     let normal = planes[0].normal();
-    let mut slices: Vec<Slice> = std::iter::zip(&*headers, planes)
-        .map(|(header, &plane)| Slice { header, plane, depth_mm: plane.depth_mm(normal) })
+    let mut order: Vec<usize> = (0..headers.len()).collect();
+    // Stable, so that images at one place stay in the order of their names.
+    order.sort_by(|&left, &right| planes[left].depth_mm(normal).total_cmp(&planes[right].depth_mm(normal)));
+    *headers = order.iter().map(|&place| headers[place].clone()).collect();
+    let slices: Vec<Slice> = std::iter::zip(&*headers, &order)
+        .map(|(header, &place)| Slice {
+            header,
+            plane: planes[place],
+            depth_mm: planes[place].depth_mm(normal),
+        })
         .collect();
-    // Stable, so that files at one place stay in the order of their names.
-    slices.sort_by(|left, right| left.depth_mm.total_cmp(&right.depth_mm));
-    let stacked = stack(&slices);
-    let sorted = slices.iter().map(|slice| slice.header.clone()).collect();
-    *headers = sorted;
-    stacked
+    stack(&slices)
 }
 
-/// Largest difference of a direction cosine between files of one volume; exporters round to six digits.
-const COSINE_TOLERANCE: f64 = 1e-4;
-/// Largest relative difference of PixelSpacing between files of one volume.
-const SPACING_TOLERANCE: f64 = 1e-5;
-
-/// What the files of one volume must share and do not.
-fn mixtures(headers: &[ImageHeader]) -> Vec<SeriesProblem> {
-    let near = |left: &[f64], right: &[f64], tolerance: f64| {
-        std::iter::zip(left, right).all(|(left, right)| (left - right).abs() <= tolerance)
-    };
-    let same_orientation =
-        |left: &ImageHeader, right: &ImageHeader| match (left.orientation, right.orientation) {
-            (Some(left), Some(right)) => near(&left, &right, COSINE_TOLERANCE),
-            (left, right) => left.is_none() == right.is_none(),
-        };
-    let same_spacing =
-        |left: &ImageHeader, right: &ImageHeader| match (left.pixel_spacing_mm, right.pixel_spacing_mm) {
-            (Some(left), Some(right)) => near(&left, &right, SPACING_TOLERANCE * left[0].max(left[1])),
-            (left, right) => left.is_none() == right.is_none(),
-        };
-    let found = [
-        mixture(headers, "Modality", |a, b| a.modality == b.modality, |h| h.modality.clone()),
-        mixture(
-            headers,
-            "Rows and Columns",
-            |a, b| (a.rows, a.columns) == (b.rows, b.columns),
-            |h| format!("{}×{}", h.rows.unwrap_or(0), h.columns.unwrap_or(0)),
-        ),
-        mixture(headers, "ImageOrientationPatient", same_orientation, |h| {
-            format!("{:?}", h.orientation.unwrap_or_default())
-        }),
-        mixture(headers, "PixelSpacing", same_spacing, |h| {
-            format!("{:?}", h.pixel_spacing_mm.unwrap_or_default())
-        }),
-        mixture(
-            headers,
-            "FrameOfReferenceUID",
-            |a, b| a.frame_of_reference_uid == b.frame_of_reference_uid,
-            |h| h.frame_of_reference_uid.clone().unwrap_or_else(|| "absent".to_owned()),
-        ),
-    ];
-    found.into_iter().flatten().collect()
-}
-
-fn mixture(
-    headers: &[ImageHeader],
-    attribute: &'static str,
-    same: impl Fn(&ImageHeader, &ImageHeader) -> bool,
-    text: impl Fn(&ImageHeader) -> String,
-) -> Option<SeriesProblem> {
-    let mut kinds: Vec<(&ImageHeader, usize)> = Vec::new();
-    for header in headers {
-        match kinds.iter_mut().find(|(one, _)| same(one, header)) {
-            Some((_, n_files)) => *n_files += 1,
-            None => kinds.push((header, 1)),
-        }
-    }
-    let values =
-        kinds.iter().map(|(header, n_files)| format!("{} in {n_files} file(s)", text(header))).collect();
-    (kinds.len() > 1).then_some(SeriesProblem::MixedImages { attribute, values })
-}
-
-/// What a user should know, though the series can be read.
+/// What a user should know, though the images can be read.
 fn remarks(headers: &[ImageHeader]) -> Vec<SeriesProblem> {
     let mut remarks = Vec::new();
     if headers.iter().any(|header| header.frame_of_reference_uid.is_none()) {
@@ -273,5 +311,14 @@ fn remarks(headers: &[ImageHeader]) -> Vec<SeriesProblem> {
         header.rescale_type.clone().filter(|rescale_type| !matches!(rescale_type.as_str(), "HU" | "US"))
     });
     remarks.extend(not_hu.map(|rescale_type| SeriesProblem::NotHu { rescale_type }));
+    // An image without private scaling beside one with it counts with a factor of one.
+    if headers.iter().any(|header| header.philips_scale.is_some()) {
+        let factors = || headers.iter().map(|header| header.philips_factor().unwrap_or(1.0));
+        remarks.push(SeriesProblem::PhilipsScaling {
+            least_factor: factors().fold(f64::INFINITY, f64::min),
+            largest_factor: factors().fold(f64::NEG_INFINITY, f64::max),
+            is_applied: false,
+        });
+    }
     remarks
 }

@@ -9,8 +9,12 @@ pub(super) enum Codec {
     Native,
     /// Byte-plane run lengths (PS3.5 annex G).
     RunLength,
-    /// JPEG baseline, extended (8 bits) or lossless (process 14).
+    /// JPEG baseline, extended or lossless (process 14).
     Jpeg,
+    /// JPEG-LS, lossless or near-lossless.
+    JpegLs,
+    /// JPEG 2000 part 1, lossless or lossy.
+    Jpeg2000,
     /// A compression that is not read; its name and the way out.
     Unsupported(&'static str),
 }
@@ -26,7 +30,26 @@ pub(super) struct TransferSyntax {
     pub(super) codec: Codec,
 }
 
+impl Codec {
+    /// What the pixels are compressed with; none if they are not.
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Native => None,
+            Self::RunLength => Some("RLE"),
+            Self::Jpeg => Some("JPEG"),
+            Self::JpegLs => Some("JPEG-LS"),
+            Self::Jpeg2000 => Some("JPEG 2000"),
+            Self::Unsupported(name) => Some(name),
+        }
+    }
+}
+
 impl TransferSyntax {
+    /// A data set without a transfer syntax of its own.
+    pub(super) fn uncompressed(encoding: Encoding) -> Self {
+        Self { encoding, is_deflated: false, codec: Codec::Native }
+    }
+
     /// The syntax of a UID, none if it is not a known one.
     pub(super) fn from_uid(uid: &str) -> Option<Self> {
         let plain = |encoding| Self { encoding, is_deflated: false, codec: Codec::Native };
@@ -38,13 +61,15 @@ impl TransferSyntax {
             ".1.99" => Self { is_deflated: true, ..plain(Encoding::EXPLICIT_LITTLE) },
             ".5" => packed(Codec::RunLength),
             ".4.50" | ".4.51" | ".4.57" | ".4.70" => packed(Codec::Jpeg),
-            ".4.80" => packed(Codec::Unsupported("JPEG-LS Lossless")),
-            ".4.81" => packed(Codec::Unsupported("JPEG-LS Near-Lossless")),
-            ".4.90" => packed(Codec::Unsupported("JPEG 2000 Lossless")),
-            ".4.91" => packed(Codec::Unsupported("JPEG 2000")),
+            ".4.80" | ".4.81" => packed(Codec::JpegLs),
+            ".4.90" | ".4.91" => packed(Codec::Jpeg2000),
             ".4.92" | ".4.93" => packed(Codec::Unsupported("JPEG 2000 Part 2")),
             ".4.110" | ".4.111" | ".4.112" => packed(Codec::Unsupported("JPEG XL")),
             ".4.201" | ".4.202" | ".4.203" => packed(Codec::Unsupported("High-Throughput JPEG 2000")),
+            ".4.52" | ".4.53" | ".4.54" | ".4.55" | ".4.56" | ".4.58" | ".4.59" | ".4.60" | ".4.61"
+            | ".4.62" | ".4.63" | ".4.64" | ".4.65" | ".4.66" => {
+                packed(Codec::Unsupported("a retired kind of JPEG"))
+            }
             ".1.98" => packed(Codec::Unsupported("Encapsulated Uncompressed")),
             ".8.1" => packed(Codec::Unsupported("Deflated Image Frame")),
             other if other.starts_with(".4.10") => packed(Codec::Unsupported("MPEG video")),

@@ -2,9 +2,13 @@
 
 #![expect(clippy::float_cmp, reason = "voxels of a few bits and decimal headers have exact values")]
 
+mod codecs;
 mod damage;
 mod encodings;
+mod enhanced;
 mod files;
 mod geometry;
 mod real;
+mod regrid;
 mod series;
+mod volumes;

@@ -12,8 +12,14 @@ use synthct_io::{
 use crate::goldens::folder;
 use crate::with_causes;
 
-const FROM_PIXDIM: ReadOptions =
-    ReadOptions { missing_geometry: MissingGeometry::FromPixdim, frame: None, series_uid: None };
+const FROM_PIXDIM: ReadOptions = ReadOptions {
+    missing_geometry: MissingGeometry::FromPixdim,
+    frame: None,
+    series_uid: None,
+    fill_gaps: false,
+    untilt: false,
+    philips_precise: false,
+};
 
 struct Scratch(tempfile::TempDir);
 

@@ -115,8 +115,9 @@ fn what_is_not_read_is_refused_by_name() {
         change(&mut slice);
         slice
     };
-    check_refused(Slice::mr(0).fragment(vec![0; 8]), uids::JPEGLS_LOSSLESS, "JPEG-LS Lossless");
-    check_refused(Slice::mr(0).fragment(vec![0; 8]), uids::JPEG2000_LOSSLESS, "JPEG 2000 Lossless");
+    check_refused(Slice::mr(0).fragment(vec![0; 8]), uids::JPEGXL_LOSSLESS, "JPEG XL");
+    check_refused(Slice::mr(0).fragment(vec![0; 8]), uids::JPEGLS_LOSSLESS, "does not start with SOI");
+    check_refused(Slice::mr(0).fragment(vec![0; 8]), uids::JPEG2000_LOSSLESS, "no JPEG 2000 codestream");
     check_refused(Slice::mr(0).fragment(vec![0; 8]), uids::JPEG_BASELINE8_BIT, "JPEG header is damaged");
     let inverted = with(&|slice| {
         slice.text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
@@ -129,7 +130,7 @@ fn what_is_not_read_is_refused_by_name() {
     let frames = with(&|slice| {
         slice.text(tags::NUMBER_OF_FRAMES, VR::IS, "10");
     });
-    check_refused(&frames, plain, "multi-frame image (10 frames");
+    check_refused(&frames, plain, "multi-frame image (10 frames) that does not say where");
     let mosaic = with(&|slice| {
         slice.text(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\M\\MOSAIC");
     });

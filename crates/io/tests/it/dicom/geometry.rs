@@ -192,24 +192,18 @@ fn a_slice_that_is_shifted_sideways_is_refused() {
 }
 
 #[test]
-fn duplicates_are_named_with_what_tells_them_apart() {
+fn different_images_at_one_place_are_an_error() {
     let problems = problems_of(6, |n| {
         let mut slice = Slice::mr(n / 2);
-        slice.text(tags::ECHO_TIME, VR::DS, if n % 2 == 0 { "2.3" } else { "4.6" });
+        slice.pixels(&[n as u16; 12]);
         slice
     });
     let [SeriesProblem::DuplicatePositions { files, n_positions, distinctions, .. }] = &problems[..] else {
         panic!("{problems:?}")
     };
     assert_eq!((files.len(), *n_positions), (2, 3));
-    // In the order of the files' names, which is not that of writing.
-    assert_eq!(distinctions[..], ["EchoTime (0018,0081) = 4.6", "EchoTime (0018,0081) = 2.3"]);
-
-    let problems = problems_of(4, |n| Slice::mr(n.min(2)));
-    let [SeriesProblem::DuplicatePositions { distinctions, .. }] = &problems[..] else {
-        panic!("{problems:?}")
-    };
-    assert_eq!(distinctions[..], [] as [String; 0], "plain copies");
+    assert_eq!(distinctions[..], [] as [String; 0], "nothing tells them apart");
+    assert!(problems[0].to_string().contains("their values differ"), "{}", problems[0]);
 }
 
 #[test]
@@ -224,9 +218,11 @@ fn images_of_different_shape_or_orientation_are_no_volume() {
         })
     };
     let attribute = |problems: &[SeriesProblem]| match problems {
-        [SeriesProblem::MixedImages { attribute, values }] => {
-            assert_eq!(values.len(), 2);
-            *attribute
+        [SeriesProblem::SeveralVolumes { volumes }] => {
+            assert_eq!(volumes.len(), 2);
+            let ends_with = |end: &str| volumes.iter().any(|volume| volume.ends_with(end));
+            assert!(ends_with("(2 images)") && ends_with("(1 images)"), "{volumes:?}");
+            volumes[1].split(" = ").next().unwrap_or_default().to_owned()
         }
         _ => panic!("{problems:?}"),
     };

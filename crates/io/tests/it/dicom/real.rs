@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 use flate2::Crc;
 use synthct_image::PointLps;
 use synthct_io::dicom::{SeriesProblem, list_series, read_series};
@@ -116,19 +120,20 @@ fn each_transfer_syntax_is_read_or_refused_by_name() -> TestResult {
     let table = [
         ("MR2_UNCR.dcm", Ok([1024, 1024, 1])),
         ("bad_sequence.dcm", Ok([512, 512, 1])),
-        ("MR2_J2KR.dcm", Err("JPEG 2000 Lossless")),
-        ("explicit_VR-UN.dcm", Err("JPEG 2000 Lossless")),
-        ("ct_series_j2k_lossless", Err("JPEG 2000 Lossless")),
+        ("MR2_J2KR.dcm", Ok([1024, 1024, 1])),
+        ("explicit_VR-UN.dcm", Err("SliceThickness (0018,0050)")),
+        ("ct_series_j2k_lossless", Ok([512, 512, 20])),
+        ("eCT_Supplemental.dcm", Ok([512, 512, 2])),
         ("JLSL_16_15_1_1F.dcm", Err("no DICOM series of CT or MR images")),
         ("JPEG-LL.dcm", Err("no DICOM series of CT or MR images")),
         ("liver.dcm", Err("no DICOM series of CT or MR images")),
-        ("eCT_Supplemental.dcm", Err("multi-frame image (2 frames")),
-        ("emri_small.dcm", Err("multi-frame image (10 frames")),
-        ("emri_small_RLE.dcm", Err("multi-frame image (10 frames")),
-        ("emri_small_big_endian.dcm", Err("multi-frame image (10 frames")),
-        ("emri_small_jpeg_2k_lossless.dcm", Err("multi-frame image (10 frames")),
-        ("emri_small_jpeg_2k_lossless_too_short.dcm", Err("multi-frame image (10 frames")),
-        ("emri_small_jpeg_ls_lossless.dcm", Err("multi-frame image (10 frames")),
+        // These have no functional groups; `their_pixels_agree_in_every_syntax` gives them some.
+        ("emri_small.dcm", Err("multi-frame image (10 frames)")),
+        ("emri_small_RLE.dcm", Err("multi-frame image (10 frames)")),
+        ("emri_small_big_endian.dcm", Err("multi-frame image (10 frames)")),
+        ("emri_small_jpeg_2k_lossless.dcm", Err("multi-frame image (10 frames)")),
+        ("emri_small_jpeg_2k_lossless_too_short.dcm", Err("multi-frame image (10 frames)")),
+        ("emri_small_jpeg_ls_lossless.dcm", Err("multi-frame image (10 frames)")),
     ];
     for (name, expected) in table {
         match (read_series(&data.join("dicom-syntaxes").join(name), None), expected) {
@@ -139,5 +144,84 @@ fn each_transfer_syntax_is_read_or_refused_by_name() -> TestResult {
     }
     let listing = list_series(&data.join("dicom-syntaxes"))?;
     assert_eq!((listing.n_other_files, listing.damaged_files.len()), (0, 0), "{listing:?}");
+    Ok(())
+}
+
+/// A series with the pixels of a real file and a geometry of our own.
+fn with_geometry(file: &Path, path: &Path) -> TestResult {
+    let mut object = dicom_object::open_file(file)?;
+    let text = |tag, vr, text: &str| DataElement::new(tag, vr, PrimitiveValue::from(text));
+    let item = |element| DataSetSequence::from(vec![InMemDicomObject::from_element_iter([element])]);
+    let n_frames: u32 = match object.element(tags::NUMBER_OF_FRAMES) {
+        Ok(number) => number.to_int()?,
+        Err(_) => 1,
+    };
+    object.put(text(tags::NUMBER_OF_FRAMES, VR::IS, &n_frames.to_string()));
+    object.put(text(tags::MODALITY, VR::CS, "MR"));
+    object.put(text(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3"));
+    object.put(text(tags::SLICE_THICKNESS, VR::DS, "1"));
+    let shared = [
+        DataElement::new(
+            tags::PLANE_ORIENTATION_SEQUENCE,
+            VR::SQ,
+            item(text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\1\\0")),
+        ),
+        DataElement::new(
+            tags::PIXEL_MEASURES_SEQUENCE,
+            VR::SQ,
+            item(text(tags::PIXEL_SPACING, VR::DS, "1\\1")),
+        ),
+    ];
+    let shared = InMemDicomObject::from_element_iter(shared);
+    object.put(DataElement::new(
+        tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+        VR::SQ,
+        DataSetSequence::from(vec![shared]),
+    ));
+    let frames = (0..n_frames).map(|k| {
+        let position = text(tags::IMAGE_POSITION_PATIENT, VR::DS, &format!("0\\0\\{k}"));
+        InMemDicomObject::from_element_iter([DataElement::new(
+            tags::PLANE_POSITION_SEQUENCE,
+            VR::SQ,
+            item(position),
+        )])
+    });
+    object.put(DataElement::new(
+        tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+        VR::SQ,
+        DataSetSequence::from(frames.collect::<Vec<_>>()),
+    ));
+    object.write_to_file(path)?;
+    Ok(())
+}
+
+#[test]
+fn their_pixels_agree_in_every_syntax() -> TestResult {
+    let Some(data) = test_data("their_pixels_agree_in_every_syntax") else { return Ok(()) };
+    let data = data.join("dicom-syntaxes");
+    let (uncompressed, compressed) =
+        (read_series(&data.join("MR2_UNCR.dcm"), None)?.0, read_series(&data.join("MR2_J2KR.dcm"), None)?.0);
+    assert_eq!(uncompressed, compressed, "MR2");
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("image");
+    with_geometry(&data.join("emri_small.dcm"), &path)?;
+    let (plain, _) = read_series(&path, None)?;
+    assert_eq!(plain.grid().size_ijk(), [64, 64, 10]);
+    for syntax in ["RLE", "big_endian", "jpeg_2k_lossless", "jpeg_ls_lossless"] {
+        with_geometry(&data.join(format!("emri_small_{syntax}.dcm")), &path)?;
+        assert_eq!(read_series(&path, None)?.0, plain, "{syntax}");
+    }
+    // The CRC-32 of the values as int32, decoded with dcmtk 3.6.7 (JPEG) and with pydicom 3.0.2 (JPEG 2000).
+    for (name, crc) in
+        [("JPEG-LL", "98b22546"), ("JLSL_16_15_1_1F", "49c3c5b2"), ("explicit_VR-UN", "b294a4b3")]
+    {
+        with_geometry(&data.join(format!("{name}.dcm")), &path)?;
+        let (volume, _) = read_series(&path, None)?;
+        let mut hash = Crc::new();
+        for &value in volume.as_slice() {
+            hash.update(&(value as i32).to_le_bytes());
+        }
+        assert_eq!(format!("{:08x}", hash.sum()), crc, "{name}");
+    }
     Ok(())
 }
