@@ -74,6 +74,14 @@ pub enum NnError {
         /// The input's type.
         dtype: &'static str,
     },
+    /// An image that the network's halvings would leave nothing of.
+    #[error("the network halves images until {least} voxels are one; {shape:?} has fewer rows or columns")]
+    SmallImage {
+        /// The input's shape.
+        shape: Vec<usize>,
+        /// The rows and columns an image needs.
+        least: usize,
+    },
     /// A training batch with one value a channel, of which no variance can be computed.
     #[error("training needs at least two pixels in a batch for its statistics, not {shape:?}")]
     SinglePixelBatch {

@@ -8,14 +8,22 @@ use crate::{NnError, Precision, ops};
 
 /// How a network runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Statistics of the batch, dropout from the seed, running statistics updated, gradients recorded.
     Train {
         /// Decides which channels are dropped.
         dropout_seed: u64,
     },
+    /// Statistics of the batch, no dropout, running statistics left alone, gradients to the input but not to the weights.
+    Frozen,
     /// Running statistics, no dropout, no gradients.
     Evaluate,
+    /// Running statistics and dropout, no gradients: one sample of Monte-Carlo dropout (Gal and Ghahramani 2016,
+    /// arXiv:1506.02142).
+    Sample {
+        /// Decides which channels are dropped.
+        dropout_seed: u64,
+    },
 }
 
 impl Mode {
@@ -23,7 +31,15 @@ impl Mode {
     pub(crate) fn tensor(self, var: &Var) -> Tensor {
         match self {
             Self::Train { .. } => var.as_tensor().clone(),
-            Self::Evaluate => var.as_detached_tensor(),
+            Self::Frozen | Self::Evaluate | Self::Sample { .. } => var.as_detached_tensor(),
+        }
+    }
+
+    /// The seed that decides which channels are dropped, if any are.
+    const fn dropout_seed(self) -> Option<u64> {
+        match self {
+            Self::Train { dropout_seed } | Self::Sample { dropout_seed } => Some(dropout_seed),
+            Self::Frozen | Self::Evaluate => None,
         }
     }
 }
@@ -33,6 +49,7 @@ pub(crate) struct Conv {
     pub(crate) weight: Var,
     pub(crate) bias: Option<Var>,
     kernel_size: usize,
+    stride: usize,
     cuda_math: ops::CudaMath,
 }
 
@@ -51,7 +68,18 @@ impl Conv {
         let weight = store.parameter(&format!("{name}.weight"), &shape, init)?;
         let bias =
             with_bias.then(|| store.parameter(&format!("{name}.bias"), &[outputs], init)).transpose()?;
-        Ok(Self { weight, bias, kernel_size, cuda_math: store.cuda_math() })
+        Ok(Self { weight, bias, kernel_size, stride: 1, cuda_math: store.cuda_math() })
+    }
+
+    /// A 4×4 convolution that halves height and width; parameters as those of [`Self::new`].
+    pub(crate) fn halving(
+        store: &mut ParameterStore,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        with_bias: bool,
+    ) -> Result<Self, NnError> {
+        Ok(Self { stride: 2, ..Self::new(store, name, inputs, outputs, 4, with_bias)? })
     }
 
     /// On a GPU in bfloat16 or, for [`Precision::F32`], as the parameter store says; on the CPU in `f32`.
@@ -67,7 +95,15 @@ impl Conv {
             Precision::F32 => self.cuda_math,
             Precision::Bf16 => ops::CudaMath::Bf16,
         };
-        let options = ops::Conv2dOptions { math, ..ops::Conv2dOptions::same(self.kernel_size, dilation) };
+        let options = match self.stride {
+            1 => ops::Conv2dOptions::same(self.kernel_size, dilation),
+            stride => ops::Conv2dOptions {
+                stride: [stride; 2],
+                padding: [(self.kernel_size - stride) / 2; 2],
+                ..ops::Conv2dOptions::default()
+            },
+        };
+        let options = ops::Conv2dOptions { math, ..options };
         Ok(ops::conv2d(x, &mode.tensor(&self.weight), bias.as_ref(), &options)?)
     }
 }
@@ -153,7 +189,7 @@ impl SpatialDropout<'_> {
 }
 
 /// Normalizes the channels of `x` with one or more norms, one after the other in the channels; then the
-/// activation and, in training, the dropout of whole channels.
+/// activation and, where the mode has it, the dropout of whole channels.
 pub(crate) fn norm_activation(
     norms: &[&Norm],
     x: &Tensor,
@@ -168,24 +204,99 @@ pub(crate) fn norm_activation(
         Ok(Tensor::cat(&parts, 0)?)
     };
     let (gain, bias) = (joined(&|norm| &norm.gain)?, joined(&|norm| &norm.bias)?);
+    if let (Some(seed), Some(dropout)) = (mode.dropout_seed(), dropout) {
+        options.dropout = dropout.factors(seed, images * channels);
+    }
     match mode {
-        Mode::Evaluate => {
+        Mode::Evaluate | Mode::Sample { .. } => {
             let mut moments = Vec::with_capacity(channels);
             for norm in norms {
                 moments.extend(norm.running()?);
             }
             Ok(ops::batch_norm(x, &gain, &bias, ops::BatchNorm::Fixed(&moments), &options)?)
         }
-        Mode::Train { dropout_seed } => {
+        Mode::Train { .. } | Mode::Frozen => {
             let moments = ops::channel_moments(x)?;
-            let mut rest = moments.as_slice();
-            for norm in norms {
-                let (own, others) = rest.split_at(norm.gain.elem_count().min(rest.len()));
-                norm.update(own, images * height * width)?;
-                rest = others;
+            if let Mode::Train { .. } = mode {
+                let mut rest = moments.as_slice();
+                for norm in norms {
+                    let (own, others) = rest.split_at(norm.gain.elem_count().min(rest.len()));
+                    norm.update(own, images * height * width)?;
+                    rest = others;
+                }
             }
-            options.dropout = dropout.and_then(|dropout| dropout.factors(dropout_seed, images * channels));
             Ok(ops::batch_norm(x, &gain, &bias, ops::BatchNorm::Batch(&moments), &options)?)
         }
     }
+}
+
+/// Convolution → batch normalization → activation → spatial dropout.
+pub(crate) struct ConvBlock {
+    name: String,
+    conv: Conv,
+    norm: Norm,
+    activation: ops::Activation,
+    dropout: f32,
+}
+
+impl ConvBlock {
+    /// A block with a 3×3 convolution that keeps the image's size.
+    pub(crate) fn keeping(
+        store: &mut ParameterStore,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        activation: ops::Activation,
+        dropout: f32,
+    ) -> Result<Self, NnError> {
+        let conv = Conv::new(store, &format!("{name}.conv"), inputs, outputs, 3, false)?;
+        Self::with(store, name, conv, outputs, activation, dropout)
+    }
+
+    /// A block with a 4×4 convolution that halves the image's size, and ReLU.
+    pub(crate) fn halving(
+        store: &mut ParameterStore,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<Self, NnError> {
+        let conv = Conv::halving(store, &format!("{name}.conv"), inputs, outputs, false)?;
+        Self::with(store, name, conv, outputs, ops::Activation::Relu, 0.0)
+    }
+
+    fn with(
+        store: &mut ParameterStore,
+        name: &str,
+        conv: Conv,
+        outputs: usize,
+        activation: ops::Activation,
+        dropout: f32,
+    ) -> Result<Self, NnError> {
+        let norm = Norm::new(store, &format!("{name}.bn"), outputs, 1.0, 0.0)?;
+        Ok(Self { name: name.to_owned(), conv, norm, activation, dropout })
+    }
+
+    /// The block of an image.
+    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
+        let x = self.conv.forward(x, 1, mode, Precision::F32)?;
+        let (images, _, height, width) = x.dims4()?;
+        if matches!(mode, Mode::Train { .. } | Mode::Frozen) && images * height * width < 2 {
+            return Err(NnError::SinglePixelBatch { shape: x.dims().to_vec() });
+        }
+        let dropout = SpatialDropout { name: &self.name, rate: self.dropout };
+        norm_activation(&[&self.norm], &x, self.activation, Some(dropout), mode)
+    }
+}
+
+/// Fails unless `x` is an `f32` image `[N, in_channels, H, W]` of at least `least` rows and columns.
+pub(crate) fn check_image(x: &Tensor, in_channels: usize, least: usize) -> Result<(), NnError> {
+    let fits = x.rank() == 4
+        && x.dims()[1] == in_channels
+        && x.elem_count() > 0
+        && x.dtype() == candle_core::DType::F32;
+    if !fits {
+        return Err(NnError::Input { in_channels, shape: x.dims().to_vec(), dtype: x.dtype().as_str() });
+    }
+    if x.dims()[2].min(x.dims()[3]) < least {
+        return Err(NnError::SmallImage { shape: x.dims().to_vec(), least });
+    }
+    Ok(())
 }

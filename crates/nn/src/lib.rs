@@ -1,7 +1,8 @@
 //! Convolution engine and networks for MR-to-CT synthesis, on candle.
 //!
 //! Start with [`RoiNet`], the RoI-focused multi-task network, and [`ParameterStore`], which holds its weights;
-//! the differentiable operations it is made of are in [`ops`].
+//! [`Generator`] and [`Discriminator`] are a pix2pix-like pair, [`Cascade`] segments bone before it gives CT numbers, and
+//! both are built on a [`Backbone`]; the differentiable operations all are made of are in [`ops`].
 //!
 //! The operations exist because candle 0.11 convolves on the CPU by way of a column matrix, an order of magnitude
 //! slower than the processor can.
@@ -21,6 +22,8 @@
 //! # Ok::<(), synthct_nn::NnError>(())
 //! ```
 
+mod backbone;
+mod cascade;
 #[cfg(any(feature = "cuda", test))]
 mod cuda;
 mod error;
@@ -28,16 +31,23 @@ mod fused;
 mod kernels;
 mod layers;
 pub mod ops;
+mod pix2pix;
 mod precision;
 mod random;
 mod roi_net;
 mod simd;
 mod store;
+mod unet;
 
 pub use candle_core;
 
+pub use backbone::{Backbone, BackboneConfig};
+pub use cascade::{Cascade, CascadeConfig};
 pub use error::NnError;
+pub use layers::Mode;
+pub use pix2pix::{Discriminator, DiscriminatorConfig, Generator};
 pub use precision::Precision;
 pub use roi_net::{RoiNet, RoiNetConfig, RoiNetOutput};
 pub use simd::CpuPath;
 pub use store::{Init, ParameterStore};
+pub use unet::{UNet, UNetConfig};

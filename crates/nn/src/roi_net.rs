@@ -9,12 +9,12 @@ pub use output::RoiNetOutput;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use engine::{BatchMoments, Plan};
 
 use crate::fused::format::{Brain, Single};
 use crate::fused::rows::Context;
-use crate::layers::{Conv, Mode, Norm, SpatialDropout, norm_activation};
+use crate::layers::{Conv, Mode, Norm, SpatialDropout, check_image, norm_activation};
 use crate::ops::Activation;
 use crate::store::ParameterStore;
 use crate::{CpuPath, NnError, Precision};
@@ -157,19 +157,24 @@ impl RoiNet {
         self.run(&x.detach(), Mode::Evaluate, precision)
     }
 
+    /// Runs the network as [`Self::forward`] does, but with dropout: one sample of Monte-Carlo dropout.
+    ///
+    /// It runs layer by layer, on the CPU in `f32` whatever `precision` says.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_sample(
+        &self,
+        x: &Tensor,
+        precision: Precision,
+        dropout_seed: u64,
+    ) -> Result<RoiNetOutput, NnError> {
+        self.check(x)?;
+        self.run(&x.detach(), Mode::Sample { dropout_seed }, precision)
+    }
+
     fn check(&self, x: &Tensor) -> Result<(), NnError> {
-        let fits = x.rank() == 4
-            && x.dims()[1] == self.config.in_channels
-            && x.elem_count() > 0
-            && x.dtype() == DType::F32;
-        if fits {
-            return Ok(());
-        }
-        Err(NnError::Input {
-            in_channels: self.config.in_channels,
-            shape: x.dims().to_vec(),
-            dtype: x.dtype().as_str(),
-        })
+        check_image(x, self.config.in_channels, 1)
     }
 
     /// The heads in the order of the outputs.

@@ -4,7 +4,9 @@ use std::error::Error;
 
 use candle_core::{Device, Result as TensorResult, Tensor, Var};
 use serde_json::Value;
-use synthct_loss::{dice_loss, region_mae, weighted_mae};
+use synthct_loss::{
+    TaskLikelihood, adversarial_loss, dice_loss, region_mae, uncertainty_weighted, weighted_mae,
+};
 
 /// A loss of one prediction.
 type Loss<'a> = Box<dyn Fn(&Tensor) -> TensorResult<Tensor> + 'a>;
@@ -42,20 +44,84 @@ fn values_and_gradients_equal_pytorch() -> Outcome {
     let [prediction, target, probability, region] =
         ["prediction", "target", "probability", "region"].map(|name| tensor(&golden[name]));
     let (prediction, target, probability, region) = (prediction?, target?, probability?, region?);
+    let logits = tensor(&golden["logits"])?;
     let results = [
+        ("adversarial_real", differentiate(&logits, |z| adversarial_loss(z, true))?),
+        ("adversarial_generated", differentiate(&logits, |z| adversarial_loss(z, false))?),
         ("region_mae", differentiate(&prediction, |x| region_mae(x, &target, &region))?),
         ("weighted_mae", differentiate(&prediction, |x| weighted_mae(x, &target, &region))?),
         ("dice_loss", differentiate(&probability, |x| dice_loss(x, &region))?),
     ];
     for (name, (value, gradient)) in results {
         let expected = golden[name]["value"].as_f64().ok_or("a value")?;
-        assert!((f64::from(value) - expected).abs() < 1e-6, "{name}: {value} instead of {expected}");
+        let tolerance = 1e-6 * expected.abs().max(1.0);
+        assert!((f64::from(value) - expected).abs() < tolerance, "{name}: {value} instead of {expected}");
         let expected = numbers(&golden[name]["gradient"]);
         assert_eq!(gradient.len(), expected.len());
         for (n, (got, expected)) in std::iter::zip(&gradient, &expected).enumerate() {
             assert!((got - expected).abs() < 1e-6, "{name}, gradient {n}: {got} instead of {expected}");
         }
     }
+    Ok(())
+}
+
+const LIKELIHOODS: [(&str, TaskLikelihood); 2] =
+    [("laplace", TaskLikelihood::Laplace), ("categorical", TaskLikelihood::Categorical)];
+
+#[test]
+fn uncertainty_weighting_equals_pytorch() -> Outcome {
+    let golden = golden()?;
+    for (name, likelihood) in LIKELIHOODS {
+        let rows = golden[name].as_array().ok_or("rows")?;
+        assert_eq!(rows.len(), 3);
+        for row in rows {
+            let row: Vec<f64> = row.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+            let var = |value: f64| Var::from_tensor(&Tensor::new(&[value], &Device::Cpu)?);
+            let (loss, s) = (var(row[0])?, var(row[1])?);
+            let value = uncertainty_weighted(&loss, &s, likelihood)?;
+            let gradients = value.backward()?;
+            let slope = |var: &Var| {
+                gradients
+                    .get(var)
+                    .ok_or("a gradient")?
+                    .get(0)?
+                    .to_scalar::<f64>()
+                    .map_err(Box::<dyn Error>::from)
+            };
+            for (found, expected) in
+                [(value.to_scalar()?, row[2]), (slope(&loss)?, row[3]), (slope(&s)?, row[4])]
+            {
+                let found: f64 = found;
+                assert!(
+                    (found - expected).abs() < 1e-6 * expected.abs().max(1.0),
+                    "{name}: {found} instead of {expected}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_best_uncertainty_is_the_maximum_likelihood_one() -> Outcome {
+    let weighted = |likelihood, loss: f64, s: f64| -> TensorResult<f64> {
+        let at = |value: f64| Tensor::new(value, &Device::Cpu);
+        uncertainty_weighted(&at(loss)?, &at(s)?, likelihood)?.to_scalar()
+    };
+    for loss in [0.01, 0.3, 2.0_f64] {
+        // b = σ/√2 = L for the Laplace distribution; σ² = 2L.
+        for (likelihood, best) in [
+            (TaskLikelihood::Laplace, (2.0 * loss * loss).ln()),
+            (TaskLikelihood::Categorical, (2.0 * loss).ln()),
+        ] {
+            let least = weighted(likelihood, loss, best)?;
+            for s in [best - 0.1, best + 0.1] {
+                assert!(weighted(likelihood, loss, s)? > least + 1e-4, "{likelihood:?} at {loss}");
+            }
+        }
+    }
+    let pair = Tensor::new(&[1.0, 2.0], &Device::Cpu)?;
+    assert!(uncertainty_weighted(&pair, &Tensor::new(0.0, &Device::Cpu)?, TaskLikelihood::Laplace).is_err());
     Ok(())
 }
 
@@ -115,7 +181,9 @@ fn gradients_equal_finite_differences() -> Outcome {
     let golden = golden()?;
     let (target, probability, region) =
         (tensor(&golden["target"])?, tensor(&golden["probability"])?, tensor(&golden["region"])?);
-    let losses: [(&str, Loss); 3] = [
+    let losses: [(&str, Loss); 5] = [
+        ("adversarial_real", Box::new(|x| adversarial_loss(x, true))),
+        ("adversarial_generated", Box::new(|x| adversarial_loss(x, false))),
         ("region_mae", Box::new(|x| region_mae(x, &target, &region))),
         ("weighted_mae", Box::new(|x| weighted_mae(x, &target, &region))),
         ("dice_loss", Box::new(|x| dice_loss(x, &region))),

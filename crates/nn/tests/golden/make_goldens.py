@@ -79,11 +79,76 @@ class RoiNet(nn.Module):
         }
 
 
-def fill(net):
+class ConvBlock(nn.Module):
+    def __init__(self, conv, relu=True):
+        super().__init__()
+        self.conv, self.bn, self.relu = conv, nn.BatchNorm2d(conv.out_channels), relu
+
+    def forward(self, x):
+        x = self.bn(self.conv(x))
+        return F.relu(x) if self.relu else x
+
+
+def keeping(inputs, outputs, relu=True):
+    return ConvBlock(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), relu)
+
+
+def halving(inputs, outputs):
+    return ConvBlock(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False))
+
+
+class UNet(nn.Module):
+    """The U-Net of `crates/nn/src/unet.rs`, without dropout."""
+
+    def __init__(self, inputs, outputs, f, depth, residual_blocks):
+        super().__init__()
+        self.depth, self.residual_blocks = depth, residual_blocks
+        filters = [f * min(2**level, 8) for level in range(depth + 1)]
+        self.stem = keeping(inputs, f)
+        for level in range(1, depth + 1):
+            self.add_module(f"down{level}", halving(filters[level - 1], filters[level]))
+            self.add_module(f"up{level}", keeping(filters[level], filters[level - 1]))
+            self.add_module(f"merge{level}", keeping(2 * filters[level - 1], filters[level - 1]))
+        for n in range(1, residual_blocks + 1):
+            bottom = filters[depth]
+            self.add_module(f"middle{n}", nn.ModuleDict({"first": keeping(bottom, bottom), "second": keeping(bottom, bottom, False)}))
+        self.last = nn.Conv2d(f, outputs, 3, padding=1)
+
+    def forward(self, x):
+        skips = [self.stem(x)]
+        for level in range(1, self.depth + 1):
+            skips.append(self.get_submodule(f"down{level}")(skips[-1]))
+        x = skips.pop()
+        for n in range(1, self.residual_blocks + 1):
+            block = self.get_submodule(f"middle{n}")
+            x = x + block["second"](block["first"](x))
+        for level in range(self.depth, 0, -1):
+            skip = skips.pop()
+            x = F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False)
+            x = self.get_submodule(f"up{level}")(x)
+            x = self.get_submodule(f"merge{level}")(torch.cat([x, skip], 1))
+        return self.last(x)
+
+
+class Discriminator(nn.Module):
+    def __init__(self, inputs, f):
+        super().__init__()
+        widths = [inputs] + [f * min(2**n, 8) for n in range(5)]
+        for n in range(1, 6):
+            self.add_module(f"down{n}", halving(widths[n - 1], widths[n]))
+        self.last = nn.Conv2d(widths[-1], 1, 1)
+
+    def forward(self, x):
+        for n in range(1, 6):
+            x = self.get_submodule(f"down{n}")(x)
+        return self.last(x)
+
+
+def fill(net, prefix=""):
     for name, tensor in net.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
-        v = values(name, tensor.shape)
+        v = values(prefix + name, tensor.shape)
         if tensor.dim() == 4:
             v = v / np.float32(np.sqrt(tensor[0].numel()))
         elif "running_var" in name or (".bn" in name and name.endswith("weight")):
@@ -116,6 +181,25 @@ def roi_net(filters, shape, step):
     out |= {f"gradient.{k}": v.flatten()[::step] for k, v in gradients.items()}
     out |= {f"buffer.{k}": b for k, b in net.named_buffers() if "running" in k}
     save_file({k: v.float().contiguous() for k, v in out.items()}, HERE / f"roi_net_f{filters}" / "values.safetensors")
+
+
+def single_output(net, folder, prefix, shape):
+    """As `roi_net`, for a network with one output and all gradients."""
+    with torch.no_grad():
+        fill(net, prefix)
+    net = net.double()
+    x = values("x", shape).double().requires_grad_()
+    net.eval()
+    with torch.no_grad():
+        out = {"eval": net(x)}
+    net.train()
+    y = net(x)
+    (values("coefficient", y.shape) * y).sum().backward()
+    out |= {"train": y.detach(), "gradient.x": x.grad}
+    out |= {f"gradient.{prefix}{k}": p.grad for k, p in net.named_parameters()}
+    out |= {f"buffer.{prefix}{k}": b for k, b in net.named_buffers() if "running" in k}
+    (HERE / folder).mkdir(exist_ok=True)
+    save_file({k: v.float().contiguous() for k, v in out.items()}, HERE / folder / "values.safetensors")
 
 
 def ops():
@@ -152,5 +236,7 @@ def ops():
 if __name__ == "__main__":
     roi_net(4, (2, 1, 24, 20), 1)
     roi_net(16, (1, 1, 13, 29), 13)
+    single_output(UNet(2, 2, 3, 2, 2), "unet", "", (2, 2, 19, 22))
+    single_output(Discriminator(3, 2), "discriminator", "discriminator.", (2, 3, 32, 64))
     ops()
     print("torch", torch.__version__)

@@ -1,5 +1,6 @@
 //! The engine and the network against closed forms, finite differences, candle and PyTorch.
 
+mod backbones;
 mod canaries;
 mod conformance;
 mod conv;

@@ -1,11 +1,9 @@
 //! The whole network: PyTorch as an oracle, configurations, dropout, threads, training.
 
-use std::collections::BTreeMap;
-
 use candle_core::{Device, Tensor, Var};
 use synthct_nn::{NnError, ParameterStore, Precision, RoiNet, RoiNetConfig, RoiNetOutput};
 
-use crate::support::{bits, close, flat, golden, same_bits_on_any_thread_count, values};
+use crate::support::{bits, close, flat, golden, golden_weights, same_bits_on_any_thread_count, values};
 
 type Result<T> = std::result::Result<T, NnError>;
 
@@ -19,24 +17,6 @@ fn build(config: &RoiNetConfig, seed: u64) -> Result<(RoiNet, ParameterStore)> {
 
 fn small(config: &RoiNetConfig) -> RoiNetConfig {
     RoiNetConfig { filters: 4, dropout: 0.0, ..config.clone() }
-}
-
-/// The weights of `make_goldens.py`.
-fn golden_weights(store: &ParameterStore) -> Result<BTreeMap<String, Tensor>> {
-    let mut tensors = BTreeMap::new();
-    for (name, var) in store.trainable().chain(store.buffers()) {
-        let value = values(name, var.dims())?;
-        let value = if var.rank() == 4 {
-            let fan_in: usize = var.dims()[1..].iter().product();
-            (value / (fan_in as f64).sqrt())?
-        } else if name.ends_with("running_var") || (name.contains(".bn") && name.ends_with("weight")) {
-            value.affine(0.5, 1.0)?
-        } else {
-            (value * 0.5)?
-        };
-        tensors.insert(name.to_owned(), value);
-    }
-    Ok(tensors)
 }
 
 fn outputs(output: &RoiNetOutput) -> Vec<(&'static str, &Tensor)> {

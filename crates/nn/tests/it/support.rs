@@ -1,9 +1,10 @@
 //! Values, comparisons and thread pools for the tests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{Device, Result, Tensor};
+use synthct_nn::ParameterStore;
 
 /// Reproducible values in [-1, 1), a function of the name and the position; the same as in `make_goldens.py`.
 pub(crate) fn values(name: &str, shape: &[usize]) -> Result<Tensor> {
@@ -18,6 +19,24 @@ pub(crate) fn values(name: &str, shape: &[usize]) -> Result<Tensor> {
         })
         .collect();
     Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
+/// The weights of `make_goldens.py`.
+pub(crate) fn golden_weights(store: &ParameterStore) -> Result<BTreeMap<String, Tensor>> {
+    let mut tensors = BTreeMap::new();
+    for (name, var) in store.trainable().chain(store.buffers()) {
+        let value = values(name, var.dims())?;
+        let value = if var.rank() == 4 {
+            let fan_in: usize = var.dims()[1..].iter().product();
+            (value / (fan_in as f64).sqrt())?
+        } else if name.ends_with("running_var") || (name.contains(".bn") && name.ends_with("weight")) {
+            value.affine(0.5, 1.0)?
+        } else {
+            (value * 0.5)?
+        };
+        tensors.insert(name.to_owned(), value);
+    }
+    Ok(tensors)
 }
 
 /// All values, row by row.

@@ -37,4 +37,32 @@ for name, x, loss in [
     value = loss(x)
     value.backward()
     out[name] = {"value": value.item(), "gradient": x.grad.flatten().tolist()}
+
+logits = torch.randn(shape, dtype=torch.float64) * 4
+logits.flatten()[:6] = torch.tensor([0.0, -0.0, 40.0, -40.0, 300.0, -300.0])
+out["logits"] = logits.flatten().tolist()
+for name, label in [("adversarial_real", 1.0), ("adversarial_generated", 0.0)]:
+    z = logits.clone().requires_grad_()
+    value = torch.nn.functional.binary_cross_entropy_with_logits(z, torch.full_like(z, label))
+    value.backward()
+    out[name] = {"value": value.item(), "gradient": z.grad.flatten().tolist()}
+
+
+def laplace(loss, s):
+    # The density itself, by PyTorch, without the constant log sqrt 2.
+    b = (s / 2).exp() / 2**0.5
+    return -torch.distributions.Laplace(torch.zeros_like(b), b).log_prob(loss) - torch.tensor(2.0).sqrt().log()
+
+
+def categorical(loss, s):
+    return (-s).exp() * loss + s / 2
+
+
+for name, weighted in [("laplace", laplace), ("categorical", categorical)]:
+    out[name] = []
+    for loss, s in [(0.3, 0.0), (0.02, -6.5), (1.7, 2.25)]:
+        loss, s = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (loss, s))
+        value = weighted(loss, s)
+        value.backward()
+        out[name].append([v.item() for v in (loss, s, value, loss.grad, s.grad)])
 pathlib.Path(__file__).with_name("losses.json").write_text(json.dumps(out))
