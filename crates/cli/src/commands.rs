@@ -91,10 +91,15 @@ fn mask_or_body(path: Option<&Path>, image: &Volume<f32>, modality: Modality) ->
         tracing::warn!("no mask is given: the body is found on the {}", modality.name());
         return Ok(modality.body(image)?);
     };
+    fitting_mask(path, image)
+}
+
+/// A mask on the grid of its image.
+fn fitting_mask(path: &Path, image: &Volume<f32>) -> Result<Mask> {
     let mask = read_mask(path)?;
     mask.grid()
         .require_match(image.grid())
-        .with_context(|| format!("the mask `{}` does not fit the image", path.display()))?;
+        .with_context(|| format!("the mask `{}` does not fit its image", path.display()))?;
     Ok(mask)
 }
 

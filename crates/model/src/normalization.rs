@@ -38,6 +38,26 @@ pub enum Normalization {
 }
 
 impl NormalizationMethod {
+    /// The names that [`NormalizationMethod::named`] knows.
+    pub const NAMES: [&str; 3] = ["zscore", "percentile", "nyul"];
+
+    /// A method by its name, if there is one: z-scores; percentiles 1 and 99 as 0 and 1, without clipping; or Nyúl's method
+    /// with the landmarks of the intensity-normalization package, on a scale from −1 to 1.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "zscore" => Some(Self::ZScoreInBody),
+            "percentile" => {
+                let config = PercentileConfig { low_percent: 1.0, high_percent: 99.0, clip: false };
+                Some(Self::PercentileInBody(config))
+            }
+            "nyul" => Some(Self::NyulInBody(NyulConfig {
+                output_range: [-1.0, 1.0],
+                ..NyulConfig::intensity_normalization()
+            })),
+            _ => None,
+        }
+    }
+
     /// The settings with the values they may have, as [`TrainConfig::validate`](crate::TrainConfig::validate) wants them.
     pub(crate) fn fields(&self) -> Vec<(&'static str, String, bool, &'static str)> {
         let problem = match self {

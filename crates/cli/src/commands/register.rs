@@ -1,24 +1,24 @@
 //! `sct register`: the transform that lines two images up.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use sct::image::{Interpolation, Mask, Transform, Volume, resample};
+use sct::image::{Interpolation, Transform, Volume, resample};
 use sct::io::{
-    OutputType, read_mask, read_transform, read_volume, write_displacement_field, write_transform,
-    write_volume,
+    OutputType, read_transform, read_volume, write_displacement_field, write_transform, write_volume,
 };
 use sct::pipeline::{AlignConfig, Alignment, LinearNumbers, LinearStep, align};
 use sct::register::{
-    BSplineConfig, InitialAlignment, LinearConfig, LinearModel, RegistrationReport, SimilarityMetric, Stage,
+    BSplineConfig, CorrelationLevel, InitialAlignment, LinearConfig, LinearModel, RegistrationReport,
+    SimilarityMetric, Stage,
 };
 use serde::Serialize;
 
-use super::{make_parent, write_numbers};
+use super::{fitting_mask, make_parent, write_numbers};
 use crate::progress::Ui;
 
 /// Find the transform that lines two images up: rigid, affine or B-spline
@@ -57,7 +57,8 @@ pub(crate) struct Arguments {
     /// Compare the images only inside this mask of the moving image; rigid and affine
     #[arg(long, value_name = "M")]
     moving_mask: Option<PathBuf>,
-    /// What bspline compares: mi for images of different kinds, mse for images of one kind, lncc for related contrasts
+    /// What is compared: mi for MR and CT, mse for images of one kind (bspline), lncc for MR of different contrasts; a rigid
+    /// or affine registration with lncc goes by mi first
     #[arg(long, value_enum, default_value_t = MetricName::Mi)]
     metric: MetricName,
     /// Also write the moving image on the fixed grid, interpolated linearly
@@ -96,7 +97,7 @@ enum InitName {
 enum MetricName {
     /// Mutual information
     Mi,
-    /// Mean squared difference
+    /// Mean squared difference; bspline only
     Mse,
     /// Local normalised cross-correlation
     Lncc,
@@ -124,8 +125,8 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let (fixed, moving) = ui.spin("reading", || -> Result<_> {
         Ok((read_volume(&arguments.fixed)?, read_volume(&arguments.moving)?))
     })?;
-    let fixed_mask = read_fitting_mask(arguments.fixed_mask.as_deref(), &fixed)?;
-    let moving_mask = read_fitting_mask(arguments.moving_mask.as_deref(), &moving)?;
+    let fixed_mask = arguments.fixed_mask.as_deref().map(|path| fitting_mask(path, &fixed)).transpose()?;
+    let moving_mask = arguments.moving_mask.as_deref().map(|path| fitting_mask(path, &moving)).transpose()?;
     let start = Instant::now();
     let mut bar = ui.steps("registering", 1);
     let alignment =
@@ -184,7 +185,14 @@ fn configuration(arguments: &Arguments) -> Result<AlignConfig> {
                 TransformName::Rigid => LinearModel::Rigid,
                 TransformName::Affine | TransformName::Bspline => LinearModel::Affine,
             };
-            LinearStep::Search(LinearConfig { model, init, ..LinearConfig::default() })
+            let correlation = match (arguments.metric, is_deformable) {
+                (MetricName::Lncc, false) => Some(CorrelationLevel::standard()),
+                (MetricName::Mse, false) => {
+                    bail!("`--metric mse` is for bspline; rigid and affine have mi and lncc")
+                }
+                _ => None,
+            };
+            LinearStep::Search(LinearConfig { model, init, correlation, ..LinearConfig::default() })
         }
     };
     if arguments.moving_mask.is_some() && matches!(linear, LinearStep::Given(_)) {
@@ -200,15 +208,6 @@ fn configuration(arguments: &Arguments) -> Result<AlignConfig> {
         }
     });
     Ok(AlignConfig { linear, deformation })
-}
-
-fn read_fitting_mask(path: Option<&Path>, image: &Volume<f32>) -> Result<Option<Mask>> {
-    let Some(path) = path else { return Ok(None) };
-    let mask = read_mask(path)?;
-    mask.grid()
-        .require_match(image.grid())
-        .with_context(|| format!("the mask `{}` does not fit its image", path.display()))?;
-    Ok(Some(mask))
 }
 
 fn write_outputs(

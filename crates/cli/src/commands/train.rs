@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sct::model::{
-    Architecture, CaseIdentity, OptimizerConfig, RunMode, RunRecord, TrainConfig, TrainOutcome, read_run,
-    train,
+    Architecture, CaseIdentity, NormalizationMethod, OptimizerConfig, RunMode, RunRecord, TrainConfig,
+    TrainOutcome, read_run, train,
 };
 use sct::nn::Precision;
 use sct::pipeline::{Observer as _, find_cases, load_case, split_for_validation};
+use sct::prep::N4Config;
 
 use super::spacing_of;
 use crate::device::DeviceName;
@@ -69,6 +70,16 @@ pub(crate) struct Arguments {
     /// Voxel spacing of the model grid in mm: one number, or three for patient x, y, z; without it that of the first subject
     #[arg(long, value_name = "MM", value_delimiter = ',', num_args = 1)]
     spacing_mm: Vec<f64>,
+    /// How the MR is brought to one intensity scale in the body; without it zscore. percentile makes the 1st and 99th
+    /// percentiles 0 and 1; nyul learns landmarks of the training subjects and lays the outermost at -1 and 1
+    #[arg(long, value_name = "NAME", value_parser = NormalizationMethod::NAMES)]
+    normalization: Option<String>,
+    /// Take bias fields out of the MR by N4, here and in prediction; presets do so, a configuration may not
+    #[arg(long, conflicts_with = "no_bias_correction")]
+    bias_correction: bool,
+    /// Leave bias fields in the MR: for MRs that are corrected already, or have values at or below zero
+    #[arg(long)]
+    no_bias_correction: bool,
     /// Seed of weights, order, dropout, augmentation and validation subjects
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -150,6 +161,14 @@ fn configuration(arguments: &Arguments, record: Option<&RunRecord>) -> Result<Tr
     }
     if let Some(precision) = arguments.precision.as_deref().and_then(Precision::named) {
         config.precision = precision;
+    }
+    if let Some(method) = arguments.normalization.as_deref().and_then(NormalizationMethod::named) {
+        config.normalization = method;
+    }
+    if arguments.no_bias_correction {
+        config.bias_correction = None;
+    } else if arguments.bias_correction && config.bias_correction.is_none() {
+        config.bias_correction = Some(N4Config::default());
     }
     config.seed = arguments.seed.unwrap_or(config.seed);
     if !arguments.spacing_mm.is_empty() {

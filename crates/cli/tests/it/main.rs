@@ -199,6 +199,40 @@ fn optimizer_learning_rate_and_precision_reach_the_run() -> Result<()> {
 }
 
 #[test]
+fn normalization_and_bias_correction_reach_the_package() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cohort = coarse_cohort(folder.path(), "2")?;
+    let train = |name: &str, more: &[&str]| -> Result<[serde_json::Value; 2]> {
+        let out = folder.path().join(name);
+        let fixed = ["train", "--preset", "regression", "--data", text(&cohort), "--out", text(&out)];
+        run(&[&fixed[..], more].concat())?;
+        let read = |file: &str| -> Result<serde_json::Value> {
+            Ok(serde_json::from_slice(&fs::read(out.join(file))?)?)
+        };
+        Ok([read("config.json")?, read("package/manifest.json")?["preprocessing"].clone()])
+    };
+    let [config, preprocessing] = train("preset", &[])?;
+    assert_eq!(config["normalization"], "zscore-in-body");
+    assert!(config["bias_correction"].is_object() && preprocessing["bias_correction"].is_object());
+    let [config, preprocessing] = train("nyul", &["--normalization", "nyul", "--no-bias-correction"])?;
+    assert_eq!(config["normalization"]["nyul-in-body"]["output_range"], serde_json::json!([-1.0, 1.0]));
+    assert!(preprocessing["normalization"]["nyul-in-body"].is_array(), "{preprocessing}");
+    assert!(config["bias_correction"].is_null() && preprocessing["bias_correction"].is_null());
+    // A configuration file is changed as a preset is.
+    let file = folder.path().join("nyul/config.json");
+    let out = folder.path().join("again");
+    let more = ["--normalization", "percentile", "--bias-correction", "--data", text(&cohort)];
+    run(&[&["train", "--config", text(&file), "--out", text(&out)][..], &more].concat())?;
+    let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("config.json"))?)?;
+    assert_eq!(config["normalization"]["percentile-in-body"]["high_percent"], 99.0);
+    assert!(config["bias_correction"].is_object());
+    let (code, said) =
+        fail(&["train", "--data", "x", "--preset", "3tn", "--out", "y", "--normalization", "minmax"])?;
+    assert!(code == Some(2) && said.contains("nyul"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn every_command_has_help_with_an_example() -> Result<()> {
     for command in [
         "info",

@@ -277,6 +277,17 @@ fn a_known_misalignment_is_found_and_undone() -> Result<()> {
     let (before, after) = (&numbers["steps"][0]["nmi_before"], &numbers["steps"][0]["nmi_after"]);
     assert!(after.as_f64() > before.as_f64(), "{before} {after}");
 
+    // Local correlation goes on from there; mean squares are none of a rigid registration's.
+    let (lncc, numbers) = (at("lncc.tfm"), at("lncc.json"));
+    let files = ["--out", text(&lncc), "--json", text(&numbers), "--transform", "rigid"];
+    run(&[&images[..], &files, &["--metric", "lncc"]].concat())?;
+    let levels = json(&numbers)?["steps"][0]["levels"].clone();
+    let last = levels.as_array().and_then(|levels| levels.last()).context("a level")?;
+    assert_eq!(last["metric"], "local_cross_correlation");
+    assert!(largest_error_mm(&read_transform(&lncc)?, &truth) < 2.0);
+    let (code, said) = fail(&[&images[..], &files, &["--metric", "mse"]].concat())?;
+    assert!(code == Some(1) && said.contains("mi and lncc"), "{said}");
+
     // A deformation from the found start moves nothing by more than one and a half of these coarse voxels, and folds
     // nowhere; the output is a field by its name.
     let deform = ["--transform", "bspline", "--initial", text(&tfm), "--out", text(&field), "--json"];
