@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Small images and few steps: shows that it works; the ratios mean little
     #[arg(long)]
     quick: bool,
+    /// Start every measured program through this one: `nice`, or a lock that keeps others away meanwhile
+    #[arg(long, value_name = "PROGRAM")]
+    through: Option<PathBuf>,
     /// Put the tables into docs/BENCHMARKS.md
     #[arg(long, requires = "peer", conflicts_with = "quick")]
     write: bool,

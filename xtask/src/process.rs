@@ -17,6 +17,14 @@ pub(crate) fn process(program: impl AsRef<OsStr>) -> Process {
     Process(command)
 }
 
+/// A program that another one starts, such as `nice`, if there is one.
+pub(crate) fn process_through(starter: Option<&Path>, program: impl AsRef<OsStr>) -> Process {
+    match starter {
+        Some(starter) => process(starter).args([program]),
+        None => process(program),
+    }
+}
+
 /// The cargo that runs this program, with its first arguments.
 pub(crate) fn cargo(arguments: &[&str]) -> Process {
     process(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(arguments)

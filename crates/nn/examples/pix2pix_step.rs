@@ -14,13 +14,14 @@ mod measure;
 use candle_core::{Device, Result, Tensor, Var};
 use measure::{Adam, Failure, Options, memory_mib};
 use synthct_nn::ops::{
-    Activation, BatchNorm, BatchNormOptions, Conv2dOptions, ConvTranspose2dOptions, CudaMath, batch_norm,
-    channel_moments, conv_transpose2d, conv2d,
+    Activation, BatchNormOptions, Conv2dOptions, ConvTranspose2dOptions, CudaMath, conv_transpose2d,
+    conv_transpose2d_batch_norm, conv2d, conv2d_batch_norm,
 };
 use synthct_nn::{CpuPath, Init, NnError, ParameterStore, Precision};
 
 const HALVE: Conv2dOptions =
     Conv2dOptions { stride: [2; 2], padding: [1; 2], dilation: [1; 2], math: CudaMath::Full };
+const PATCH: Conv2dOptions = Conv2dOptions { stride: [1; 2], ..HALVE };
 const DOUBLE: ConvTranspose2dOptions = ConvTranspose2dOptions {
     stride: [2; 2],
     padding: [1; 2],
@@ -79,7 +80,7 @@ impl Conv {
             Scale::Halve => conv2d(x, &weight, bias.as_ref(), &HALVE),
             Scale::Keep => conv2d(x, &weight, bias.as_ref(), &Conv2dOptions::same(3, 1)),
             Scale::Double => conv_transpose2d(x, &weight, bias.as_ref(), &DOUBLE),
-            Scale::Patch => conv2d(x, &weight, bias.as_ref(), &Conv2dOptions { stride: [1; 2], ..HALVE }),
+            Scale::Patch => conv2d(x, &weight, bias.as_ref(), &PATCH),
         }
     }
 }
@@ -109,11 +110,15 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, frozen: bool) -> Result<Tensor> {
-        let x = self.conv.forward(x, frozen)?;
-        let moments = channel_moments(&x)?;
-        let options = BatchNormOptions { activation: self.activation, epsilon: 1e-5, dropout: None };
-        let (gain, bias) = (tensor(&self.gain, frozen), tensor(&self.bias, frozen));
-        batch_norm(&x, &gain, &bias, BatchNorm::Batch(&moments), &options)
+        let norm = BatchNormOptions { activation: self.activation, epsilon: 1e-5, dropout: None };
+        let [weight, gain, bias] = [&self.conv.weight, &self.gain, &self.bias].map(|var| tensor(var, frozen));
+        let (out, _) = match self.conv.scale {
+            Scale::Double => conv_transpose2d_batch_norm(x, &weight, &gain, &bias, &DOUBLE, &norm)?,
+            Scale::Halve => conv2d_batch_norm(x, &weight, &gain, &bias, &HALVE, &norm)?,
+            Scale::Keep => conv2d_batch_norm(x, &weight, &gain, &bias, &Conv2dOptions::same(3, 1), &norm)?,
+            Scale::Patch => conv2d_batch_norm(x, &weight, &gain, &bias, &PATCH, &norm)?,
+        };
+        Ok(out)
     }
 }
 

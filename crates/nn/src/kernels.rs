@@ -21,6 +21,7 @@ pub(crate) mod canvas;
 pub(crate) mod conv;
 pub(crate) mod convolution;
 mod correlate;
+mod direct;
 pub(crate) mod element;
 pub(crate) mod norm;
 mod panel;

@@ -7,7 +7,6 @@
 //! All run on the CPU. [`conv2d`], [`conv_transpose2d`], [`batch_norm`] and [`channel_moments`] also run on an NVIDIA
 //! GPU in a build with the feature `cudnn`.
 
-mod conv;
 mod convolution;
 mod cuda_math;
 mod max_pool;
@@ -17,7 +16,8 @@ pub(crate) mod tensor;
 mod two_scale;
 
 pub use convolution::{
-    Conv2dOptions, Conv3dOptions, ConvTranspose2dOptions, conv_transpose2d, conv2d, conv3d,
+    Conv2dOptions, Conv3dOptions, ConvTranspose2dOptions, conv_transpose2d, conv_transpose2d_batch_norm,
+    conv2d, conv2d_batch_norm, conv3d,
 };
 pub use cuda_math::CudaMath;
 pub use max_pool::max_pool2d;

@@ -48,7 +48,7 @@ pub(crate) struct Malloc {
     pub(crate) environment: &'static [(&'static str, &'static str)],
 }
 
-const SLICES: Work = Work { batch: 8, side: 256, filters: 16, steps: 4 };
+const SLICES: Work = Work { batch: 8, side: 256, filters: 16, steps: 2 };
 
 /// Every comparison, in the order of the tables.
 pub(crate) const COMPARISONS: &[Comparison] = &[
@@ -65,7 +65,7 @@ pub(crate) const COMPARISONS: &[Comparison] = &[
         mode: "train",
         precision: "f32",
         instructions: Instructions::All,
-        work: Work { batch: 4, side: 256, filters: 64, steps: 4 },
+        work: Work { batch: 4, side: 256, filters: 64, steps: 2 },
     },
 ];
 
@@ -93,6 +93,36 @@ pub(crate) const MALLOCS: &[Malloc] = &[
         environment: &[("MALLOC_MMAP_THRESHOLD_", "4294967296"), ("MALLOC_TRIM_THRESHOLD_", "4294967296")],
     },
 ];
+
+impl Comparison {
+    /// Why this processor has nothing to show in it, if so.
+    pub(crate) fn gap(&self) -> Option<&'static str> {
+        if self.instructions == Instructions::Avx2 && !has_avx512() {
+            return Some("the processor has no AVX-512, so that it is the comparison without `avx2`");
+        }
+        (self.precision == "bf16" && !has_bf16()).then_some("the processor has no bfloat16 instructions")
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    std::is_x86_feature_detected!("avx512f")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_bf16() -> bool {
+    std::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_bf16() -> bool {
+    false
+}
 
 impl Instructions {
     /// The environment that holds PyTorch to them: its own kernels and compiled ones by the first, oneDNN by the second.

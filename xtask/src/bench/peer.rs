@@ -5,9 +5,9 @@ use anyhow::{Result, bail};
 use super::Arguments;
 use super::comparisons::{COMPARISONS, Comparison, LAYOUTS, MALLOCS, Malloc, OUR_MALLOC};
 use super::measurement::{Measurement, our_example};
-use super::report::{Outcome, Row, document};
+use super::report::{Outcome, Row, document, fastest_idx};
 use crate::generated;
-use crate::process::{Process, process, step, workspace_root};
+use crate::process::{Process, process_through, step, workspace_root};
 
 /// How often a program that crashes is tried: PyTorch's bf16 training crashes by chance on some processors.
 const TRIES: usize = 3;
@@ -23,27 +23,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.write && !arguments.only.is_empty() {
         bail!("`--write` takes all comparisons, for the tables are to be of one run: leave `--only` out");
     }
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut gaps) = (Vec::new(), Vec::new());
     for comparison in chosen {
+        if let Some(gap) = comparison.gap().filter(|_| arguments.only.is_empty()) {
+            gaps.push((comparison.name, gap));
+            continue;
+        }
         step(comparison.name, || {
             outcomes.push(compare(comparison, arguments)?);
             Ok(())
         })?;
     }
-    let tables = document(&outcomes, arguments.threads);
+    let tables = document(&outcomes, &gaps, arguments.threads);
     print!("{tables}");
     if arguments.write {
         generated::differs("docs/BENCHMARKS.md", "cargo xtask bench --peer torch --write", &tables, true)?;
     }
-    let gaps: Vec<_> = outcomes.iter().filter(|outcome| outcome.ratio().is_none()).collect();
-    if !gaps.is_empty() {
-        let names: Vec<_> = gaps.iter().map(|outcome| outcome.comparison.name).collect();
+    let crashed: Vec<_> = outcomes.iter().filter(|outcome| outcome.ratio().is_none()).collect();
+    if !crashed.is_empty() {
+        let names: Vec<_> = crashed.iter().map(|outcome| outcome.comparison.name).collect();
         bail!("one side ran in none of its ways: {}", names.join(", "));
     }
     Ok(())
 }
 
-/// Ours, PyTorch in all its ways, and ours again: a machine that changes meanwhile shows.
+/// Ours, PyTorch in all its ways, ours again and PyTorch in its fastest way again: a machine that changes meanwhile shows.
 fn compare(comparison: &Comparison, arguments: &Arguments) -> Result<Outcome> {
     let comparison = if arguments.quick {
         Comparison { work: comparison.work.quick(), ..*comparison }
@@ -51,13 +55,18 @@ fn compare(comparison: &Comparison, arguments: &Arguments) -> Result<Outcome> {
         *comparison
     };
     let mut ours = vec![our_row(&comparison, arguments)?];
-    let mut torch = Vec::new();
+    let (mut torch, mut ways) = (Vec::new(), Vec::new());
     for malloc in MALLOCS {
         for layout in LAYOUTS {
             torch.push(torch_row(&comparison, layout, *malloc, arguments)?);
+            ways.push((layout, malloc));
         }
     }
     ours.push(our_row(&comparison, arguments)?);
+    if let Some(idx) = fastest_idx(&torch) {
+        let (layout, malloc) = ways[idx];
+        torch.push(torch_row(&comparison, layout, *malloc, arguments)?);
+    }
     Ok(Outcome { comparison, ours, torch })
 }
 
@@ -65,7 +74,7 @@ fn compare(comparison: &Comparison, arguments: &Arguments) -> Result<Outcome> {
 pub(crate) fn our_row(comparison: &Comparison, arguments: &Arguments) -> Result<Row> {
     let example = our_example(comparison.example)?;
     let program = || {
-        process(&example)
+        process_through(arguments.through.as_deref(), &example)
             .env("RAYON_NUM_THREADS", &arguments.threads.to_string())
             .args(["--mode", comparison.mode, "--precision", comparison.precision])
             .args(comparison.work.arguments())
@@ -82,7 +91,7 @@ pub(crate) fn torch_row(
     arguments: &Arguments,
 ) -> Result<Row> {
     let program = || {
-        let mut program = process(&arguments.python)
+        let mut program = process_through(arguments.through.as_deref(), &arguments.python)
             .args([workspace_root().join("xtask/peers").join(comparison.script)])
             .args(["--mode", comparison.mode, "--precision", comparison.precision, "--layout", layout])
             .args(["--threads", &arguments.threads.to_string()])

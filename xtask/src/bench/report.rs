@@ -32,9 +32,17 @@ impl Outcome {
 
 /// The fastest of some rows, and what it measured; none if all of them crashed.
 fn fastest(rows: &[Row]) -> Option<(&Row, &Measurement)> {
+    let row = &rows[fastest_idx(rows)?];
+    Some((row, row.measured.as_ref().ok()?))
+}
+
+/// Which of some rows is the fastest; none if all of them crashed.
+pub(crate) fn fastest_idx(rows: &[Row]) -> Option<usize> {
     rows.iter()
-        .filter_map(|row| Some((row, row.measured.as_ref().ok()?)))
-        .min_by(|(_, a), (_, b)| a.ms_per_slice.total_cmp(&b.ms_per_slice))
+        .enumerate()
+        .filter_map(|(idx, row)| Some((idx, row.measured.as_ref().ok()?.ms_per_slice)))
+        .min_by(|(_, a), (_, b)| a.total_cmp(b))
+        .map(|(idx, _)| idx)
 }
 
 /// A number with so many digits after the point, or a dash.
@@ -43,7 +51,13 @@ fn number(value: Option<f64>, digits: usize) -> String {
 }
 
 /// Machine and settings, the ratios, and a table with every row of each comparison.
-pub(crate) fn document(outcomes: &[Outcome], threads: usize) -> String {
+///
+/// `gaps` are comparisons that were left out, and why.
+pub(crate) fn document(
+    outcomes: &[Outcome],
+    gaps: &[(&'static str, &'static str)],
+    threads: usize,
+) -> String {
     let mut text = String::new();
     let version = outcomes
         .iter()
@@ -71,6 +85,10 @@ pub(crate) fn document(outcomes: &[Outcome], threads: usize) -> String {
             peak(torch),
         );
         text.push_str(&line);
+    }
+    if !gaps.is_empty() {
+        let gaps: Vec<_> = gaps.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+        let _ = write!(text, "\nLeft out: {}.\n", gaps.join("; "));
     }
     for outcome in outcomes {
         text.push_str(&table(outcome, threads));
@@ -155,7 +173,8 @@ mod tests {
                 Row { measured: Err("signal: 11 (SIGSEGV)".to_owned()), ..row("channels-last", 0.0, None) },
             ],
         };
-        let text = document(&[outcome], 2);
+        let text = document(&[outcome], &[("three-task eval bf16", "no instructions")], 2);
+        assert!(text.contains("Left out: three-task eval bf16 (no instructions)."), "{text}");
         assert!(text.contains("PyTorch 2.99"), "{text}");
         assert!(
             text.contains("| 20.0 | 30.0 | compile, glibc default | **1.50** | 200 / 300 MiB |"),
@@ -175,7 +194,7 @@ mod tests {
         let crashed = || Row { measured: Err("signal: 11 (SIGSEGV)".to_owned()), ..row("direct", 0.0, None) };
         let comparison = COMPARISONS[2];
         let outcome = Outcome { comparison, ours: vec![crashed()], torch: vec![crashed()] };
-        assert!(document(&[outcome], 2).contains("| – | – | crashed | **–** | – / – MiB |"));
+        assert!(document(&[outcome], &[], 2).contains("| – | – | crashed | **–** | – / – MiB |"));
         assert!(text.contains("`ONEDNN_MAX_CPU_ISA=AVX2`") && text.contains("`--level avx2`"), "{text}");
     }
 }

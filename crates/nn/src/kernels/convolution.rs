@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::correlate::{Correlation, PanelWeights};
+use super::direct::Direct;
 use super::panel::Source;
 use super::phases::Phases;
 use super::tap_gradient::tap_gradient;
@@ -25,11 +26,15 @@ pub(crate) struct Convolution {
     pub(crate) output: [usize; 3],
 }
 
+// Each of these is done in square tiles, directly, or by panels, whichever is the fastest.
 impl Convolution {
     /// The output, from an input, weights and perhaps a bias of the outputs.
     pub(crate) fn forward(&self, x: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         if let Some(square) = Square::new(self) {
             return square.forward(x, weights, bias);
+        }
+        if let Some(direct) = Direct::new(self) {
+            return direct.forward(x, weights, bias);
         }
         let parts = [self.shape.window(self.input, self.output)];
         let phases = Phases::new(self.input, self.output, self.shape.stride, &parts);
@@ -57,6 +62,9 @@ impl Convolution {
         if let Some(square) = Square::new(self) {
             return square.transposed(y, weights, bias);
         }
+        if let Some(direct) = Direct::new(self) {
+            return direct.transposed(y, weights, bias);
+        }
         let parts = self.shape.transposed_windows(self.input, self.output);
         let grid = std::array::from_fn(|axis| self.input[axis].div_ceil(self.shape.stride[axis]));
         let phases = Phases::new(self.output, grid, [1; 3], &parts);
@@ -82,6 +90,9 @@ impl Convolution {
     pub(crate) fn weight_gradient(&self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
         if let Some(square) = Square::new(self) {
             return square.weight_gradient(x, gradient);
+        }
+        if let Some(direct) = Direct::new(self) {
+            return direct.weight_gradient(x, gradient);
         }
         let window = self.shape.window(self.input, self.output);
         let phases = Phases::new(self.input, self.output, self.shape.stride, std::slice::from_ref(&window));

@@ -77,21 +77,20 @@ impl Extent {
 
 /// The moments of each channel.
 pub(crate) fn channel_moments(level: Level, x: &[f32], extent: Extent) -> Vec<ChannelMoments> {
-    let count = (extent.images * extent.plane) as f64;
-    (0..extent.channels)
-        .into_par_iter()
-        .map(|channel| {
-            // Deviations from a value of the channel itself, so that a large mean does not drown the variance.
-            let pivot = f64::from(x[extent.plane_of(0, channel).start]);
-            let mut sums = [0.0; 2];
-            for image in 0..extent.images {
-                let [s, q] = dispatch(level, MomentKernel { x: &x[extent.plane_of(image, channel)], pivot });
-                sums[0] += s;
-                sums[1] += q;
-            }
-            ChannelMoments::from_sums(pivot, sums, count)
-        })
-        .collect()
+    (0..extent.channels).into_par_iter().map(|channel| moments(level, x, extent, channel)).collect()
+}
+
+/// The moments of one channel.
+fn moments(level: Level, x: &[f32], extent: Extent, channel: usize) -> ChannelMoments {
+    // Deviations from a value of the channel itself, so that a large mean does not drown the variance.
+    let pivot = f64::from(x[extent.plane_of(0, channel).start]);
+    let mut sums = [0.0; 2];
+    for image in 0..extent.images {
+        let [s, q] = dispatch(level, MomentKernel { x: &x[extent.plane_of(image, channel)], pivot });
+        sums[0] += s;
+        sums[1] += q;
+    }
+    ChannelMoments::from_sums(pivot, sums, (extent.images * extent.plane) as f64)
 }
 
 pub(crate) struct MomentKernel<'a, T> {
@@ -145,6 +144,36 @@ pub(crate) fn normalize(
         },
     );
     out
+}
+
+/// [`normalize`] by the moments of `x` itself, which are returned too: each channel is read twice while it is near.
+///
+/// `scale` gives what normalizes a channel of such moments.
+pub(crate) fn normalize_by_batch(
+    level: Level,
+    x: &[f32],
+    extent: Extent,
+    scale: impl Fn(usize, ChannelMoments) -> ChannelScale + Sync,
+    dropout: Option<&[f32]>,
+    activation: Activation,
+) -> (Vec<f32>, Vec<ChannelMoments>) {
+    let mut out = vec![0.0f32; x.len()];
+    let moments = extent
+        .by_channel(&mut out)
+        .into_par_iter()
+        .enumerate()
+        .map(|(channel, planes)| {
+            let moments = moments(level, x, extent, channel);
+            let scale = scale(channel, moments);
+            for (image, out) in planes.into_iter().enumerate() {
+                let factor = dropout.map_or(1.0, |dropout| dropout[image * extent.channels + channel]);
+                let x = &x[extent.plane_of(image, channel)];
+                dispatch(level, NormalizeKernel { x, out, scale, factor, activation });
+            }
+            moments
+        })
+        .collect();
+    (out, moments)
 }
 
 pub(crate) struct NormalizeKernel<'a, T> {

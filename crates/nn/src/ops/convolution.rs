@@ -2,13 +2,14 @@
 
 #[cfg(any(feature = "cudnn", test))]
 mod cuda;
+mod norm;
 
 #[cfg(feature = "cudnn")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
+pub use norm::{conv_transpose2d_batch_norm, conv2d_batch_norm};
 
 use super::CudaMath;
-use super::conv::{conv2d_same, is_same};
 use super::tensor::{require_cpu, slice, with_slices};
 use crate::kernels::convolution::{Convolution, channel_sums};
 use crate::kernels::window::ConvShape;
@@ -101,21 +102,7 @@ impl Default for Conv3dOptions {
 /// Shapes that do not fit, an empty tensor, a kernel larger than the padded image, a stride or dilation of zero, a
 /// tensor that is not `f32`, tensors on several devices, a GPU in a build without the feature `cudnn`.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Result<Tensor> {
-    if x.device().is_cpu() && is_same(weight, options) {
-        return conv2d_same(x, weight, bias, options.dilation[0]);
-    }
-    let Conv2dOptions { stride, padding, dilation, math } = *options;
-    let op = ConvOp {
-        name: "conv2d",
-        axes: 2,
-        stride: flat(stride, 1),
-        padding: flat(padding, 0),
-        dilation: flat(dilation, 1),
-        direction: Direction::Forward,
-        math,
-        level: Level::best(),
-    };
-    op.apply(x, weight, bias)
+    ConvOp::from(*options).apply(x, weight, bias)
 }
 
 /// Transposed 2-D convolution, as in PyTorch: the gradient of [`conv2d`] with respect to its input.
@@ -136,18 +123,7 @@ pub fn conv_transpose2d(
     bias: Option<&Tensor>,
     options: &ConvTranspose2dOptions,
 ) -> Result<Tensor> {
-    let ConvTranspose2dOptions { stride, padding, output_padding, dilation, math } = *options;
-    let op = ConvOp {
-        name: "conv_transpose2d",
-        axes: 2,
-        stride: flat(stride, 1),
-        padding: flat(padding, 0),
-        dilation: flat(dilation, 1),
-        direction: Direction::Transposed { output_padding: flat(output_padding, 0) },
-        math,
-        level: Level::best(),
-    };
-    op.apply(x, weight, bias)
+    ConvOp::from(*options).apply(x, weight, bias)
 }
 
 /// 3-D convolution (cross-correlation, as in PyTorch) with zeros around the volume; see [`conv2d`].
@@ -199,6 +175,38 @@ struct ConvOp {
     #[cfg_attr(not(feature = "cudnn"), expect(dead_code, reason = "the CPU has one way to multiply"))]
     math: CudaMath,
     level: Level,
+}
+
+impl From<Conv2dOptions> for ConvOp {
+    fn from(options: Conv2dOptions) -> Self {
+        let Conv2dOptions { stride, padding, dilation, math } = options;
+        Self {
+            name: "conv2d",
+            axes: 2,
+            stride: flat(stride, 1),
+            padding: flat(padding, 0),
+            dilation: flat(dilation, 1),
+            direction: Direction::Forward,
+            math,
+            level: Level::best(),
+        }
+    }
+}
+
+impl From<ConvTranspose2dOptions> for ConvOp {
+    fn from(options: ConvTranspose2dOptions) -> Self {
+        let ConvTranspose2dOptions { stride, padding, output_padding, dilation, math } = options;
+        Self {
+            name: "conv_transpose2d",
+            axes: 2,
+            stride: flat(stride, 1),
+            padding: flat(padding, 0),
+            dilation: flat(dilation, 1),
+            direction: Direction::Transposed { output_padding: flat(output_padding, 0) },
+            math,
+            level: Level::best(),
+        }
+    }
 }
 
 /// Values in a tensor, and positions in a stride, padding or dilation: so that no offset wraps.
@@ -317,29 +325,28 @@ impl ConvOp {
         let (channels, size) = self.result(&convolution);
         self.check_bias(channels, bias.map(|(_, layout)| layout))?;
         let bias = bias.map(|(storage, layout)| slice(storage, layout)).transpose()?;
-        let (x, weight) = (slice(x.0, x.1)?, slice(weight.0, weight.1)?);
-        let values = match self.direction {
-            Direction::Forward => convolution.forward(x, weight, bias),
-            Direction::Transposed { .. } => convolution.transposed(x, weight, bias),
-        };
+        let values = self.run(&convolution, slice(x.0, x.1)?, slice(weight.0, weight.1)?, bias);
         let mut dims = vec![convolution.images, channels];
         dims.extend(&size[3 - self.axes..]);
         Ok((CpuStorage::F32(values), Shape::from(dims)))
     }
 
-    /// Gradients with respect to the input and the weight, as far as they are needed.
-    fn backward(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        #[cfg(feature = "cudnn")]
-        if gradient.device().is_cuda() {
-            return self.cuda_backward(x, weight, gradient);
+    /// The result's values.
+    fn run(&self, convolution: &Convolution, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        match self.direction {
+            Direction::Forward => convolution.forward(x, weight, bias),
+            Direction::Transposed { .. } => convolution.transposed(x, weight, bias),
         }
-        let convolution = self.convolution(x.layout(), weight.layout())?;
-        with_slices([x, weight, gradient], |[x_values, weight_values, gradient]| {
+    }
+
+    /// Gradients with respect to `x` and `weight`, as far as they are needed, from that of the result.
+    fn gradients(
+        &self,
+        convolution: &Convolution,
+        [x, weight]: [&Tensor; 2],
+        gradient: &[f32],
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        with_slices([x, weight], |[x_values, weight_values]| {
             let for_x = || match self.direction {
                 Direction::Forward => convolution.transposed(gradient, weight_values, None),
                 Direction::Transposed { .. } => convolution.forward(gradient, weight_values, None),
@@ -353,6 +360,21 @@ impl ConvOp {
             };
             Ok((tensor(x, &for_x)?, tensor(weight, &for_weight)?))
         })
+    }
+
+    /// The same on any device.
+    fn backward(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cudnn")]
+        if gradient.device().is_cuda() {
+            return self.cuda_backward(x, weight, gradient);
+        }
+        let convolution = self.convolution(x.layout(), weight.layout())?;
+        with_slices([gradient], |[gradient]| self.gradients(&convolution, [x, weight], gradient))
     }
 }
 
@@ -439,7 +461,7 @@ impl CustomOp3 for ConvOp {
 }
 
 /// The gradient of a bias: the sum of each channel.
-pub(super) fn bias_gradient(gradient: &Tensor) -> Result<Tensor> {
+fn bias_gradient(gradient: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cudnn")]
     if gradient.device().is_cuda() {
         return crate::cuda::conv::bias_gradient(gradient);

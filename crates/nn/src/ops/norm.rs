@@ -72,16 +72,18 @@ pub fn batch_norm(
         BatchNorm::Fixed(moments) => (moments, false),
     };
     let op = BatchNormOp {
-        moments: moments
-            .iter()
-            .map(|moments| (moments.mean as f32, (moments.variance + options.epsilon).sqrt().recip() as f32))
-            .collect(),
+        moments: moments.iter().map(|moments| standardization(*moments, options.epsilon)).collect(),
         batch_statistics,
         activation: options.activation,
         dropout: options.dropout.clone(),
         level: Level::best(),
     };
     x.contiguous()?.apply_op3(&gain.contiguous()?, &bias.contiguous()?, op)
+}
+
+/// Mean and inverse standard deviation, as the kernels take them.
+pub(super) fn standardization(moments: ChannelMoments, epsilon: f64) -> (f32, f32) {
+    (moments.mean as f32, (moments.variance + epsilon).sqrt().recip() as f32)
 }
 
 struct BatchNormOp {

@@ -66,12 +66,13 @@ fn step(
 }
 
 /// Fails if a value differs by more than `tolerance` of the largest expected one; for gradients that are zero but for
-/// rounding, such as that of a bias before a normalization, of a hundredth of the largest of all gradients.
+/// rounding and epsilon, such as that of a bias or of a head's only weight before a normalization, of three hundredths of
+/// the largest of all gradients.
 #[track_caller]
 fn close(what: &str, found: &[(String, Vec<f32>)], expected: &[(String, Vec<f32>)], tolerance: f32) {
     let largest_of = |values: &[f32]| values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     let gradients = expected.iter().filter(|(name, _)| name.starts_with("gradient"));
-    let floor = 0.01 * gradients.map(|(_, values)| largest_of(values)).fold(0.0, f32::max);
+    let floor = 0.03 * gradients.map(|(_, values)| largest_of(values)).fold(0.0, f32::max);
     assert_eq!(found.len(), expected.len(), "{what}");
     for ((name, found), (_, expected)) in found.iter().zip(expected) {
         assert_eq!(found.len(), expected.len(), "{name} of {what}");

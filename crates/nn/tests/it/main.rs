@@ -4,6 +4,7 @@ mod backbones;
 mod canaries;
 mod conformance;
 mod conv;
+mod conv_norm;
 #[cfg(feature = "cudnn")]
 mod cuda;
 mod golden;

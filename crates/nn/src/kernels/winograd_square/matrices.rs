@@ -1,9 +1,20 @@
-//! The transforms to six points and back, along one axis.
+//! The transforms to five or six points and back, along one axis.
 
-/// Points, which are also the input positions of a tile: 0, ±3/4, ±3/2 and infinity.
+/// Points at most, which are also the input positions of a tile.
 pub(super) const POINTS: usize = 6;
-/// The finite points: of 55 choices of two pairs those of the smallest error.
-const FINITE: [f64; POINTS - 1] = [0.0, 0.75, -0.75, 1.5, -1.5];
+/// Six points: 0, ±3/4, ±3/2 and infinity; of 55 choices of two pairs those of the smallest error.
+const FINITE_OF_SIX: [f64; 5] = [0.0, 0.75, -0.75, 1.5, -1.5];
+/// Five points: ±1/2, ±5/4 and infinity; of 140 choices those of the smallest error for two taps.
+const FINITE_OF_FIVE: [f64; 4] = [0.5, -0.5, 1.25, -1.25];
+
+/// The finite ones of so many points.
+fn finite(points: usize) -> &'static [f64] {
+    match points {
+        5 => &FINITE_OF_FIVE,
+        6 => &FINITE_OF_SIX,
+        _ => unreachable!("tiles have five or six points a side, not {points}"),
+    }
+}
 
 /// A matrix of at most 6 × 6, applied along rows and along columns.
 pub(super) struct Matrix {
@@ -23,13 +34,13 @@ impl Matrix {
         Self { values, rows, columns }
     }
 
-    /// From six input positions to the points: coefficients of Π (x − b) over the other finite points, and over all.
-    pub(super) fn input() -> Self {
-        Self::new([POINTS; 2], |point, power| {
+    /// From input positions to as many points: coefficients of Π (x − b) over the other finite points, and over all.
+    pub(super) fn input(points: usize) -> Self {
+        Self::new([points; 2], |point, power| {
             let mut product = [0.0; POINTS];
             product[0] = 1.0;
-            for (_, b) in FINITE.iter().enumerate().filter(|(idx, _)| *idx != point) {
-                for power in (0..POINTS).rev() {
+            for (_, b) in finite(points).iter().enumerate().filter(|(idx, _)| *idx != point) {
+                for power in (0..points).rev() {
                     product[power] = if power > 0 { product[power - 1] } else { 0.0 } - b * product[power];
                 }
             }
@@ -38,10 +49,11 @@ impl Matrix {
     }
 
     /// From a kernel of `taps` taps to the points.
-    pub(super) fn kernel(taps: usize) -> Self {
-        Self::new([POINTS, taps], |point, power| match FINITE.get(point) {
+    pub(super) fn kernel(points: usize, taps: usize) -> Self {
+        let finite = finite(points);
+        Self::new([points, taps], |point, power| match finite.get(point) {
             Some(a) => {
-                let others = FINITE.iter().enumerate().filter(|(idx, _)| *idx != point);
+                let others = finite.iter().enumerate().filter(|(idx, _)| *idx != point);
                 a.powi(power as i32) / others.map(|(_, b)| a - b).product::<f64>()
             }
             None => f64::from(u8::from(power == taps - 1)),
@@ -49,8 +61,8 @@ impl Matrix {
     }
 
     /// From the points to `outputs` outputs.
-    pub(super) fn output(outputs: usize) -> Self {
-        Self::new([outputs, POINTS], |power, point| match FINITE.get(point) {
+    pub(super) fn output(points: usize, outputs: usize) -> Self {
+        Self::new([outputs, points], |power, point| match finite(points).get(point) {
             Some(a) => a.powi(power as i32),
             None => f64::from(u8::from(power == outputs - 1)),
         })
@@ -71,11 +83,11 @@ mod tests {
             let rows = matrix.values[..matrix.rows].iter();
             rows.map(|row| row.iter().zip(values).map(|(a, b)| f64::from(*a) * b).sum()).collect()
         };
-        for taps in 2..=5 {
-            let points = apply(&Matrix::input(), &input);
-            let weights = apply(&Matrix::kernel(taps), &kernel[..taps]);
+        for (count, taps) in [5, 6].into_iter().flat_map(|count| (2..count).map(move |taps| (count, taps))) {
+            let points = apply(&Matrix::input(count), &input[..count]);
+            let weights = apply(&Matrix::kernel(count, taps), &kernel[..taps]);
             let products: Vec<f64> = points.iter().zip(&weights).map(|(a, b)| a * b).collect();
-            let found = apply(&Matrix::output(POINTS + 1 - taps), &products);
+            let found = apply(&Matrix::output(count, count + 1 - taps), &products);
             for (position, found) in found.iter().enumerate() {
                 let expected: f64 = input[position..].iter().zip(&kernel[..taps]).map(|(x, w)| x * w).sum();
                 assert!((found - expected).abs() < 1e-5, "{taps} taps, {position}: {found} for {expected}");

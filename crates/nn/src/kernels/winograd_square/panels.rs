@@ -50,6 +50,8 @@ impl Shape {
 /// Transformed values `[point, panel, row, lane]`.
 pub(super) struct Panels {
     pub(super) shape: Shape,
+    /// Points of a square.
+    pub(super) points: usize,
     values: Scratch,
 }
 
@@ -61,11 +63,12 @@ impl Panels {
         matrix: &Matrix,
         copy: impl Fn(usize, usize, usize, &mut Lanes) + Sync,
     ) -> Self {
-        let mut values = Scratch::new(POINTS * POINTS * shape.panels() * shape.panel_len());
+        let points = matrix.rows * matrix.rows;
+        let mut values = Scratch::new(points * shape.panels() * shape.panel_len());
         // One task for each panel and some of its rows, with these rows at all points.
         let chunks = shape.rows.div_ceil(TASK_ROWS);
         let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
-        tasks.resize_with(shape.panels() * chunks, || Vec::with_capacity(POINTS * POINTS));
+        tasks.resize_with(shape.panels() * chunks, || Vec::with_capacity(points));
         for (panel, values) in values.chunks_exact_mut(shape.panel_len()).enumerate() {
             for (chunk, values) in values.chunks_mut(TASK_ROWS * shape.width).enumerate() {
                 tasks[panel % shape.panels() * chunks + chunk].push(values);
@@ -92,7 +95,7 @@ impl Panels {
                 );
             }
         });
-        Self { shape, values }
+        Self { shape, points, values }
     }
 
     /// The panels of a point.
@@ -120,7 +123,7 @@ impl Kernel for TransformKernel<'_, '_> {
         while from < self.width {
             let mut out = [simd.zero(); POINTS * POINTS];
             transform(simd, self.matrix, &self.square.as_flattened()[from..], MAX_WIDTH, &mut out);
-            for point in 0..POINTS * POINTS {
+            for point in 0..self.points.len() {
                 let row = &mut self.points[point][self.at + from..];
                 if row.len() >= S::LANES {
                     // What lies past the panel's width is overwritten by the next row.
@@ -149,11 +152,11 @@ pub(super) fn transform<S: Simd>(
         ($(($rows:literal, $columns:literal))*) => {
             match (matrix.rows, matrix.columns) {
                 $(($rows, $columns) => both::<S, $rows, $columns>(simd, &matrix.values, square, pitch, out),)*
-                sizes => unreachable!("a transform is from or to six points, this one {sizes:?}"),
+                sizes => unreachable!("a transform is from or to five or six points, this one {sizes:?}"),
             }
         };
     }
-    for_sizes!((6, 6)(6, 2)(6, 3)(6, 4)(6, 5)(2, 6)(3, 6)(4, 6)(5, 6));
+    for_sizes!((6, 6)(6, 2)(6, 3)(6, 4)(6, 5)(2, 6)(3, 6)(4, 6)(5, 6)(5, 5)(5, 2)(5, 4)(2, 5)(4, 5));
 }
 
 #[inline(always)]
@@ -170,22 +173,94 @@ fn both<S: Simd, const ROWS: usize, const COLUMNS: usize>(
         for row in 0..COLUMNS {
             values[row] = simd.load(square, (row * COLUMNS + column) * pitch);
         }
+        let transformed = along::<S, ROWS, COLUMNS>(simd, matrix, &values);
         for row in 0..ROWS {
-            half[row][column] = dot::<S, COLUMNS>(simd, &matrix[row], &values);
+            half[row][column] = transformed[row];
         }
     }
     for row in 0..ROWS {
-        for column in 0..ROWS {
-            out[row * ROWS + column] = dot::<S, COLUMNS>(simd, &matrix[column], &half[row]);
-        }
+        let transformed = along::<S, ROWS, COLUMNS>(simd, matrix, &half[row]);
+        out[row * ROWS..(row + 1) * ROWS].copy_from_slice(&transformed);
     }
 }
 
+/// The product with one of the matrices of `matrices`, whose points come in pairs ±a: what they share is found once.
 #[inline(always)]
-fn dot<S: Simd, const LEN: usize>(simd: S, factors: &[f32; POINTS], values: &[S::Vector; LEN]) -> S::Vector {
+fn along<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+    simd: S,
+    matrix: &[[f32; POINTS]; POINTS],
+    values: &[S::Vector; COLUMNS],
+) -> [S::Vector; ROWS] {
+    if ROWS < COLUMNS {
+        from_points::<S, ROWS, COLUMNS>(simd, matrix, values)
+    } else {
+        to_points::<S, ROWS, COLUMNS>(simd, matrix, values)
+    }
+}
+
+/// The rows of −a are those of a with other signs in every second column; that of 0 has only even columns, that of
+/// infinity every second one up to the last.
+#[inline(always)]
+fn to_points<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+    simd: S,
+    matrix: &[[f32; POINTS]; POINTS],
+    values: &[S::Vector; COLUMNS],
+) -> [S::Vector; ROWS] {
+    let (plus, minus) = (simd.splat(1.0), simd.splat(-1.0));
+    let mut out = [simd.zero(); ROWS];
+    let first_pair = (ROWS - 1) % 2;
+    if first_pair == 1 {
+        out[0] = every_second::<S, COLUMNS>(simd, &matrix[0], values, 0);
+    }
+    for pair in 0..(ROWS - 1) / 2 {
+        let row = first_pair + 2 * pair;
+        let even = every_second::<S, COLUMNS>(simd, &matrix[row], values, 0);
+        let odd = every_second::<S, COLUMNS>(simd, &matrix[row], values, 1);
+        out[row] = simd.mul_add(even, plus, odd);
+        out[row + 1] =
+            if first_pair == 1 { simd.mul_add(odd, minus, even) } else { simd.mul_add(even, minus, odd) };
+    }
+    out[ROWS - 1] = every_second::<S, COLUMNS>(simd, &matrix[ROWS - 1], values, (COLUMNS - 1) % 2);
+    out
+}
+
+/// Σ over every second column from `first` on.
+#[inline(always)]
+fn every_second<S: Simd, const COLUMNS: usize>(
+    simd: S,
+    factors: &[f32; POINTS],
+    values: &[S::Vector; COLUMNS],
+    first: usize,
+) -> S::Vector {
     let mut sum = simd.zero();
-    for idx in 0..LEN {
-        sum = simd.mul_add(values[idx], simd.splat(factors[idx]), sum);
+    for column in (first..COLUMNS).step_by(2) {
+        sum = simd.mul_add(values[column], simd.splat(factors[column]), sum);
     }
     sum
+}
+
+/// Even powers of a and −a are the same, odd ones opposite; 0 has only the power 0, infinity only the last.
+#[inline(always)]
+fn from_points<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+    simd: S,
+    matrix: &[[f32; POINTS]; POINTS],
+    values: &[S::Vector; COLUMNS],
+) -> [S::Vector; ROWS] {
+    let (plus, minus) = (simd.splat(1.0), simd.splat(-1.0));
+    let mut out = [simd.zero(); ROWS];
+    let first_pair = (COLUMNS - 1) % 2;
+    if first_pair == 1 {
+        out[0] = values[0];
+    }
+    for pair in 0..(COLUMNS - 1) / 2 {
+        let column = first_pair + 2 * pair;
+        let sum = simd.mul_add(values[column + 1], plus, values[column]);
+        let difference = simd.mul_add(values[column + 1], minus, values[column]);
+        for row in 0..ROWS {
+            let shared = if row % 2 == 0 { sum } else { difference };
+            out[row] = simd.mul_add(shared, simd.splat(matrix[row][column]), out[row]);
+        }
+    }
+    out[ROWS - 1] = simd.mul_add(values[COLUMNS - 1], plus, out[ROWS - 1]);
+    out
 }

@@ -19,27 +19,35 @@ pub(super) struct Products {
     lanes: usize,
 }
 
-/// For each point, narrow lane a and wide lane b: Σ over rows of narrow\[row, a\] · wide\[row, b\].
-pub(super) fn multiply(level: Level, narrow: &Panels, wide: &Panels) -> Products {
-    let lanes = narrow.shape.panels() * narrow.shape.width;
-    let len = lanes * wide.shape.width;
-    let mut values = Scratch::new(POINTS * POINTS * wide.shape.panels() * len);
-    values.par_chunks_exact_mut(len).enumerate().for_each(|(task, sums)| {
-        let (point, panel) = (task / wide.shape.panels(), task % wide.shape.panels());
-        let panel_len = wide.shape.panel_len();
-        let kernel = ProductKernel {
-            narrow: narrow.point(point),
-            narrow_width: narrow.shape.width,
-            wide: &wide.point(point)[panel * panel_len..(panel + 1) * panel_len],
-            rows: wide.shape.rows,
-            sums,
-        };
-        dispatch(level, kernel);
-    });
-    Products { values, wide: wide.shape, lanes }
-}
-
 impl Products {
+    /// Room for the products of panels of these shapes; their values are whatever they are.
+    pub(super) fn new(narrow: &Panels, wide: &Panels) -> Self {
+        let lanes = narrow.shape.panels() * narrow.shape.width;
+        let len = wide.points * wide.shape.panels() * lanes * wide.shape.width;
+        Self { values: Scratch::new(len), wide: wide.shape, lanes }
+    }
+
+    /// For each point, narrow lane a and wide lane b: sets, if `is_first`, or adds to
+    /// Σ over rows of narrow\[row, a\] · wide\[row, b\].
+    pub(super) fn add(&mut self, level: Level, narrow: &Panels, wide: &Panels, is_first: bool) {
+        let Shape { rows, .. } = wide.shape;
+        let (panels, panel_len) = (wide.shape.panels(), wide.shape.panel_len());
+        self.values.par_chunks_exact_mut(self.lanes * wide.shape.width).enumerate().for_each(
+            |(task, sums)| {
+                let (point, panel) = (task / panels, task % panels);
+                let kernel = ProductKernel {
+                    narrow: narrow.point(point),
+                    narrow_width: narrow.shape.width,
+                    wide: &wide.point(point)[panel * panel_len..(panel + 1) * panel_len],
+                    rows,
+                    is_first,
+                    sums,
+                };
+                dispatch(level, kernel);
+            },
+        );
+    }
+
     /// Transforms the products of a narrow lane, and calls `write(wide lane, lane of the panel, squares)` for each wide
     /// lane.
     pub(super) fn transform(
@@ -70,6 +78,7 @@ struct ProductKernel<'a> {
     narrow_width: usize,
     wide: &'a [f32],
     rows: usize,
+    is_first: bool,
     sums: &'a mut [f32],
 }
 
@@ -105,7 +114,7 @@ impl ProductKernel<'_> {
             let panels = self.narrow.chunks_exact(self.rows * WIDTH);
             for (panel, sums) in panels.zip(self.sums.chunks_exact_mut(WIDTH * wide_width)) {
                 let narrow = &panel[rows.start * WIDTH..rows.end * WIDTH];
-                tile::<S, WIDTH>(simd, narrow, wide, sums, first == 0);
+                tile::<S, WIDTH>(simd, narrow, wide, sums, self.is_first && first == 0);
             }
             first = rows.end;
         }
