@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sct::image::VoxelIndex;
 use sct::io::{MissingGeometry, ReadOptions, read_volume_with, write_volume};
+use serde::Serialize;
 
-use super::{TypeName, make_parent};
+use super::{TypeName, make_parent, write_numbers};
 use crate::progress::Ui;
 
 /// Convert an image or a DICOM series to NIfTI or MetaImage
@@ -45,6 +47,16 @@ pub(crate) struct Arguments {
     /// Read files that do not say where their voxels are, with the voxel size alone
     #[arg(long)]
     assume_geometry: bool,
+    /// Also write the seconds that reading and writing took as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// The numbers of a conversion, as JSON shows them.
+#[derive(Serialize)]
+struct Numbers {
+    read_seconds: f64,
+    write_seconds: f64,
 }
 
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
@@ -60,7 +72,9 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
         untilt: arguments.untilt,
         philips_precise: arguments.philips_precise,
     };
+    let start = Instant::now();
     let mut volume = ui.spin("reading", || read_volume_with(&arguments.input, &options))?;
+    let read_seconds = start.elapsed().as_secs_f64();
     if let Some(slices) = &arguments.slices {
         let [ni, nj, nk] = volume.grid().size_ijk();
         let (first, end) = parse_range(slices)?;
@@ -71,7 +85,10 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     }
     make_parent(&arguments.output)?;
     let output_type = arguments.output_type.output_type();
+    let start = Instant::now();
     ui.spin("writing", || write_volume(&arguments.output, &volume, output_type))?;
+    let numbers = Numbers { read_seconds, write_seconds: start.elapsed().as_secs_f64() };
+    write_numbers(arguments.json.as_deref(), &numbers)?;
     ui.say(&format!("wrote {}: {}", arguments.output.display(), volume.grid()));
     Ok(ExitCode::SUCCESS)
 }
