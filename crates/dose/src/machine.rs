@@ -107,7 +107,7 @@ impl Machine {
             nominal_mv: 6.0,
             flattening_filter_free: false,
             spectrum,
-            photons_per_cm2_per_mu: 1.35e9,
+            photons_per_cm2_per_mu: 1.376e9,
             source_sigma_mm: 0.0,
             head_scatter_fraction: 0.0,
             head_scatter_sigma_mm: 1.0,

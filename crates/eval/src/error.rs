@@ -65,6 +65,19 @@ pub enum EvalError {
         /// The cut-off in Gy.
         cutoff_gy: f64,
     },
+    /// Two doses that have nothing in common.
+    #[error(
+        "the doses do not meet: none of the {n_points} compared voxels of the reference, {reference}, lies in or near the \
+         evaluated dose, {evaluated}; check that both are of one patient and in one frame"
+    )]
+    DosesApart {
+        /// How many voxels were to be compared.
+        n_points: usize,
+        /// The reference's grid, described.
+        reference: String,
+        /// The evaluated dose's grid, described.
+        evaluated: String,
+    },
     /// A configuration with unusable fields.
     #[error("the evaluation's configuration is not usable: {}", problems.join("; "))]
     Config {

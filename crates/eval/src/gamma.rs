@@ -66,7 +66,8 @@ pub struct GammaSummary {
 ///
 /// # Errors
 /// [`EvalError::Config`] with every unusable setting, [`EvalError::GridMismatch`] for the mask,
-/// [`EvalError::NotFinite`] for NaN or infinity in a dose, [`EvalError::NoDoseAboveCutoff`] if nothing is left to compare.
+/// [`EvalError::NotFinite`] for NaN or infinity in a dose, [`EvalError::NoDoseAboveCutoff`] if nothing is left to compare,
+/// [`EvalError::DosesApart`] if all of it lies farther from the evaluated dose than the cap reaches.
 ///
 /// # References
 /// Low et al. (1998), doi:10.1118/1.598248, equations 3 to 7.
@@ -100,6 +101,7 @@ pub fn gamma(
     }
     let normalization_gy = config.normalization.dose_gy(reference)?;
     let cutoff_gy = config.cutoff_percent / 100.0 * normalization_gy;
+    let evaluated_grid = evaluated.grid();
     let evaluated = EvaluatedDose::new(evaluated);
     config
         .criteria
@@ -124,6 +126,14 @@ pub fn gamma(
             let settings = Settings { normalization_gy, cutoff_gy };
             let summary = summarize_map(&map.gamma, reference, settings)?;
             let n_outside_evaluated = map.n_outside_evaluated;
+            let is_near = |gamma: &f32| f64::from(*gamma) < config.cap;
+            if n_outside_evaluated == summary.n_points && !map.gamma.as_slice().iter().any(is_near) {
+                return Err(EvalError::DosesApart {
+                    n_points: summary.n_points,
+                    reference: reference.grid().to_string(),
+                    evaluated: evaluated_grid.to_string(),
+                });
+            }
             Ok(GammaMap { criterion, gamma: map.gamma, summary, n_outside_evaluated })
         })
         .collect()

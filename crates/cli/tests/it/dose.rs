@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use sct::image::{Mask, PointLps, Volume};
+use sct::image::{Grid, Mask, PointLps, Volume};
 use sct::io::{OutputType, read_volume, write_mask, write_volume};
 
 use crate::{coarse_cohort, fail, run, text};
@@ -97,7 +97,58 @@ fn dose_commands_say_what_is_wrong() -> Result<()> {
     let (code, said) =
         fail(&["gamma", "--reference", text(&ct), "--evaluated", text(&ct), "--criteria", "3"])?;
     assert!(code == Some(2) && said.contains("percent/mm"), "{said}");
-    let (code, said) = fail(&["dvh", "--dose", text(&ct), "--structures", text(folder.path())])?;
+    // Doses and structures of other places, images with holes, curves that fall.
+    let at = |name: &str| folder.path().join(name);
+    let image = read_volume(&ct)?;
+    let far = Grid::axis_aligned([6, 6, 6], [5.0; 3], PointLps::new(2000.0, 0.0, 0.0))?;
+    let dose_here = at("dose.nii.gz");
+    write_volume(&dose_here, &image.map(|_| 2.0), OutputType::F32)?;
+    write_volume(&at("far.nii.gz"), &Volume::filled(&far, 2.0), OutputType::F32)?;
+    write_mask(&at("far_mask.nii.gz"), &Mask::full(&far))?;
+    let doses = [
+        "gamma",
+        "--reference",
+        text(&dose_here),
+        "--evaluated",
+        text(&at("far.nii.gz")),
+        "--criteria",
+        "3/3",
+    ];
+    let (code, said) = fail(&doses)?;
+    assert!(code == Some(1) && said.contains("do not meet"), "{said}");
+    let (code, said) =
+        fail(&["dvh", "--dose", text(&dose_here), "--structures", text(&at("far_mask.nii.gz"))])?;
+    assert!(code == Some(1) && said.contains("does not meet the dose"), "{said}");
+    let curve = at("curve.csv");
+    fs::write(&curve, "HU,g/cm3,relative\n-1000,0.001,0.001\n0,1,1\n100,0.9,1.1\n")?;
+    let sphere = "--ptv-sphere=0,0,0,20";
+    let (code, said) =
+        dose(&["--template", "brain-3d", sphere, "--spacing-mm", "8", "--density", text(&curve)])?;
+    assert!(code == Some(1) && said.contains("not monotone") && said.contains("curve.csv"), "{said}");
+    let holed = at("holed.nii.gz");
+    let mut ct_with_hole = image.clone();
+    let middle = ct_with_hole.as_slice().len() / 2 + image.grid().size_ijk()[0] / 2;
+    ct_with_hole.as_mut_slice()[middle] = f32::NAN;
+    write_volume(&holed, &ct_with_hole, OutputType::F32)?;
+    let mask = cohort.join("head-0001/mask.nii.gz");
+    let (code, said) = fail(&[
+        "dose",
+        "--image",
+        text(&holed),
+        "--body",
+        text(&mask),
+        "--template",
+        "brain-3d",
+        sphere,
+        "--prescription-gy",
+        "60",
+        "--spacing-mm",
+        "8",
+        "--out",
+        text(&at("out.nii.gz")),
+    ])?;
+    assert!(code == Some(1) && said.contains("NaN"), "{said}");
+    let (code, said) = fail(&["dvh", "--dose", text(&ct), "--structures", text(&cohort)])?;
     assert!(code == Some(1) && said.contains("holds no mask"), "{said}");
     Ok(())
 }

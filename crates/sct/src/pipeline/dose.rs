@@ -168,8 +168,14 @@ pub fn recomputed_dose(
 /// dose's grid it is zero.
 ///
 /// # Errors
-/// [`PipelineError::Eval`] for a structure without a voxel.
+/// [`PipelineError::Eval`] for a structure without a voxel, [`PipelineError::StructureOutside`] for one that lies wholly beyond
+/// the dose's grid.
 pub fn structure_dvh(dose_gy: &Volume<f32>, structure: &Mask) -> Result<Dvh, PipelineError> {
+    let covered = Mask::full(dose_gy.grid()).resampled(structure.grid(), None)?;
+    let n_voxels = structure.count();
+    if n_voxels > 0 && structure.and(&covered)?.count() == 0 {
+        return Err(PipelineError::StructureOutside { n_voxels, dose: dose_gy.grid().to_string() });
+    }
     let on_structure = resample(dose_gy, structure.grid(), None, Interpolation::Linear, 0.0)?;
     Ok(Dvh::new(&on_structure, structure)?)
 }

@@ -68,6 +68,17 @@ pub enum PipelineError {
          patient, and look at the overlay of `sct register --warped`"
     )]
     NoCommonBody,
+    /// A structure that a dose does not reach at all.
+    #[error(
+        "the structure does not meet the dose: none of its {n_voxels} voxels lies in the dose grid, {dose}; check that both are \
+         of one patient and in one frame"
+    )]
+    StructureOutside {
+        /// The structure's voxels.
+        n_voxels: usize,
+        /// The dose's grid, described.
+        dose: String,
+    },
     /// Geometry.
     #[error(transparent)]
     Image(#[from] ImageError),
