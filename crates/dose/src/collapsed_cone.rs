@@ -182,7 +182,7 @@ impl<'a> Matter<'a> {
 }
 
 /// Fails if the source is not in front of the whole grid.
-fn require_source_outside(density: &DensityVolume, field: &Field) -> Result<(), DoseError> {
+pub(crate) fn require_source_outside(density: &DensityVolume, field: &Field) -> Result<(), DoseError> {
     let farthest = (density.grid().corner_points().iter())
         .map(|&corner| field.frame.beam_from_lps(corner)[2])
         .fold(f64::NEG_INFINITY, f64::max);

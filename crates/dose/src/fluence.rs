@@ -114,6 +114,47 @@ impl Fluence {
             .map(|axis| [self.start_mm[axis], self.start_mm[axis] + self.size[axis] as f64 * Self::PIXEL_MM])
     }
 
+    /// The area that would give as much at a fluence of 1, cm², each point counted with a weight.
+    pub(crate) fn area_cm2(&self, weight: impl Fn([f64; 2]) -> f64) -> f64 {
+        let [nx, ny] = self.size;
+        let sum: f64 = (0..ny)
+            .flat_map(|y| (0..nx).map(move |x| (x, y)))
+            .map(|(x, y)| {
+                let center = |axis: usize, n: usize| self.start_mm[axis] + (n as f64 + 0.5) * Self::PIXEL_MM;
+                let at = |x: usize, y: usize| self.sums[y * (nx + 1) + x];
+                let value = at(x + 1, y + 1) - at(x, y + 1) - at(x + 1, y) + at(x, y);
+                value * weight([center(0, x), center(1, y)])
+            })
+            .sum();
+        sum * (0.1 * Self::PIXEL_MM).powi(2)
+    }
+
+    /// The point of the isocenter's plane, in mm, below whose y lies the second part of all fluence, and below whose x the
+    /// first part of that in its row of pixels: parts that are uniform in [0, 1) give points as dense as the fluence.
+    pub(crate) fn at_parts(&self, parts: [f64; 2]) -> [f64; 2] {
+        let [nx, ny] = self.size;
+        // The pixel in which a rising sum from 0 reaches a part of its end, and how far in it.
+        let find = |n: usize, part: f64, sum: &dyn Fn(usize) -> f64| {
+            let wanted = part * sum(n);
+            let (mut low, mut high) = (0, n);
+            while high - low > 1 {
+                let middle = usize::midpoint(low, high);
+                if sum(middle) <= wanted { low = middle } else { high = middle }
+            }
+            let (before, after) = (sum(low), sum(low + 1));
+            let within = if after > before { (wanted - before) / (after - before) } else { 0.5 };
+            (low, within.clamp(0.0, 1.0))
+        };
+        let (y, within_y) = find(ny, parts[1], &|row| self.sums[row * (nx + 1) + nx]);
+        let (below, above) = (y * (nx + 1), (y + 1) * (nx + 1));
+        let (x, within_x) =
+            find(nx, parts[0], &|column| self.sums[above + column] - self.sums[below + column]);
+        [
+            self.start_mm[0] + (x as f64 + within_x) * Self::PIXEL_MM,
+            self.start_mm[1] + (y as f64 + within_y) * Self::PIXEL_MM,
+        ]
+    }
+
     fn sum_before(&self, x: f64, y: f64) -> f64 {
         let [nx, ny] = self.size;
         let (x0, y0) = ((x as usize).min(nx - 1), (y as usize).min(ny - 1));

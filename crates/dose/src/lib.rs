@@ -1,13 +1,13 @@
-//! Dose in a density volume from photon beams: collapsed-cone convolution.
+//! Dose in a density volume from photon beams: collapsed-cone convolution and Monte Carlo.
 //!
 //! Start here: [`DensityCurve`] (HU to densities), [`DensityVolume`] (what a beam travels through), [`Machine`] (what the
-//! beam is), [`CollapsedCone`] (the engine, a [`DoseEngine`]), [`plan_fields`] (a plan as fields), [`template_plan`] (a
-//! plan for a target when there is none).
+//! beam is), [`CollapsedCone`] and [`MonteCarlo`] (the engines, each a [`DoseEngine`]), [`plan_fields`] (a plan as fields),
+//! [`template_plan`] (a plan for a target when there is none).
 //!
 //! Research software: the machine is generic, and nothing here is commissioned or fit for clinical use.
 //!
-//! This crate reads no file, knows no intensity but HU, and draws no random number; results do not depend on the number of
-//! threads.
+//! This crate reads no file, knows no intensity but HU, and draws random numbers from an explicit seed alone; results do not
+//! depend on the number of threads.
 
 mod collapsed_cone;
 mod composition;
@@ -18,6 +18,7 @@ mod error;
 mod fluence;
 mod grid;
 mod machine;
+mod monte_carlo;
 mod plan_fields;
 mod table;
 mod template;
@@ -29,5 +30,6 @@ pub use error::DoseError;
 pub use fluence::Fluence;
 pub use grid::dose_grid;
 pub use machine::{Machine, SpectralLine};
+pub use monte_carlo::{EnergyBalance, MonteCarlo, MonteCarloDose, MonteCarloProgress, MonteCarloStop};
 pub use plan_fields::plan_fields;
 pub use template::{TargetDose, Template, template_plan};

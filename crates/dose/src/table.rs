@@ -59,3 +59,12 @@ pub(crate) fn piecewise<T, const N: usize>(
     let part = (x - x0) / (x1 - x0);
     std::array::from_fn(|value| low[value] + part * (high[value] - low[value]))
 }
+
+/// The numbers of those rows of a comma-separated file with one heading whose first field is `name`.
+pub(crate) fn rows_of<const N: usize>(text: &str, name: &str) -> Vec<[f64; N]> {
+    let own = |line: &str| {
+        line.split_once(',').filter(|(first, _)| *first == name).map(|(_, rest)| rest.to_owned())
+    };
+    let lines: Vec<String> = text.lines().filter_map(own).collect();
+    rows(&format!("\n{}", lines.join("\n")))
+}
