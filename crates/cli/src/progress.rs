@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sct::model::{PredictProgress, TrainEvent, TrainObserver};
-use sct::pipeline::Observer;
+use sct::pipeline::{DoseProgress, DoseSettings, Observer};
 use tracing_subscriber::filter::LevelFilter;
 
 /// What the user wants to see on stderr.
@@ -52,6 +52,29 @@ impl Ui {
         result
     }
 
+    /// Runs what computes doses, with a bar once Monte Carlo says how far it is.
+    pub(crate) fn dose<T>(
+        &self,
+        what: &str,
+        settings: &DoseSettings,
+        run: impl FnOnce(&DoseSettings) -> T,
+    ) -> T {
+        let bar = self.bar(what, None);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let shown = bar.clone();
+        let progress = DoseProgress::new(move |progress| {
+            if shown.length().is_none() {
+                shown.set_style(steps_style());
+            }
+            shown.set_length(progress.n_expected);
+            shown.set_position(progress.n_done);
+            shown.set_message(format!("noise {:.2} %", progress.uncertainty_percent));
+        });
+        let result = run(&DoseSettings { progress, ..settings.clone() });
+        bar.finish_and_clear();
+        result
+    }
+
     /// A bar for something with about so many steps.
     pub(crate) fn steps(&self, what: &str, n_steps: u64) -> Steps {
         Steps { bar: self.bar(what, Some(n_steps)) }
@@ -61,17 +84,22 @@ impl Ui {
         if !self.bars {
             return ProgressBar::hidden();
         }
-        let (bar, template) = match length {
-            Some(length) => (
-                ProgressBar::new(length),
-                "{prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed} gone, {eta} left",
-            ),
-            None => (ProgressBar::new_spinner(), "{prefix} {spinner} {msg}"),
+        let bar = match length {
+            Some(length) => ProgressBar::new(length).with_style(steps_style()),
+            None => ProgressBar::new_spinner().with_style(style("{prefix} {spinner} {msg}")),
         };
-        bar.set_style(ProgressStyle::with_template(template).expect("because the template is a constant"));
         bar.set_prefix(what.to_owned());
         bar
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("because the template is a constant")
+}
+
+/// How something looks whose number of steps is known.
+fn steps_style() -> ProgressStyle {
+    style("{prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed} gone, {eta} left")
 }
 
 /// The bar of one step of work, cleared when it is dropped.

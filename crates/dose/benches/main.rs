@@ -1,11 +1,17 @@
-//! Times of collapsed cones: one 10 × 10 cm field in a water cube of a million voxels of 3 mm.
+//! Times of collapsed cones and of Monte Carlo: one 10 × 10 cm field in a water cube of a million voxels of 3 mm.
 
 use std::hint::black_box;
 
-use criterion::Criterion;
-use synthct_dose::{CollapsedCone, Cones, DensityVolume, DoseEngine, DoseError, Field, Fluence, Machine};
+use criterion::{Criterion, Throughput};
+use synthct_dose::{
+    CollapsedCone, Cones, DensityVolume, DoseEngine, DoseError, Field, Fluence, Machine, MonteCarlo,
+    MonteCarloStop,
+};
 use synthct_image::{Grid, PointLps, Volume};
 use synthct_rt::{BeamAngles, BeamFrame, Jaws, PatientPosition};
+
+/// Histories of one sample.
+const HISTORIES: u64 = 200_000;
 
 fn main() -> Result<(), DoseError> {
     let grid = Grid::axis_aligned([100; 3], [3.0; 3], PointLps::new(-148.5, 1.5, -148.5))?;
@@ -28,6 +34,14 @@ fn main() -> Result<(), DoseError> {
         });
     }
     group.bench_function("fluence", |b| b.iter(|| Fluence::new(black_box(&machine), &jaws, None)));
+    group.finish();
+
+    let mut group = criterion.benchmark_group("water_100_monte_carlo");
+    group.sample_size(10).throughput(Throughput::Elements(HISTORIES));
+    let engine = MonteCarlo::new(&machine, MonteCarloStop::Histories(HISTORIES), 1)?;
+    group.bench_function("histories", |b| {
+        b.iter(|| engine.dose(black_box(&water), std::slice::from_ref(&field)));
+    });
     group.finish();
     criterion.final_summary();
     Ok(())

@@ -26,7 +26,7 @@ use crate::collapsed_cone::require_source_outside;
 use crate::{DensityVolume, DoseEngine, DoseError, Field, Machine};
 use medium::Medium;
 use shower::{Physics, Shower};
-use source::Source;
+use source::{Source, n_photons};
 use statistics::Batches;
 use stream::Stream;
 use table::{HIGHEST_MEV, LOWEST_MEV};
@@ -98,8 +98,8 @@ pub struct MonteCarlo {
 impl MonteCarlo {
     /// The fewest batches: from their spread come the standard deviations.
     pub const FEWEST_BATCHES: u64 = 20;
-    /// Histories of the first batches where the number of histories is not given; later ones grow with what is done.
-    const HISTORIES_PER_BATCH: u64 = 50_000;
+    /// Histories of each of the first batches, where there are enough.
+    const FIRST_BATCH: u64 = 50_000;
     /// Histories that a thread takes at a time.
     const CHUNK: u64 = 2_000;
 
@@ -136,7 +136,7 @@ impl MonteCarlo {
     /// Dose is proportional to the fields' weights, exactly for one factor of all.
     ///
     /// # Errors
-    /// [`DoseError::SourceInside`] if a source is not in front of the grid, [`DoseError::Image`].
+    /// [`DoseError::SourceInside`] if a source is not in front of the grid.
     pub fn compute(
         &self,
         density: &DensityVolume,
@@ -149,8 +149,8 @@ impl MonteCarlo {
         let medium = Medium::new(density);
         let source = Source::new(&self.machine, fields, &medium);
         let mut batches = Batches::new(density);
-        if !(source.n_photons > 0.0) {
-            return batches.dose(source.n_photons);
+        if source.n_photons <= 0.0 {
+            return Ok(batches.dose(source.n_photons));
         }
         let highest_mev = self.machine.spectrum.iter().map(|line| line.energy_mev).fold(0.0, f64::max);
         let physics = Physics::new(highest_mev);
@@ -159,15 +159,14 @@ impl MonteCarlo {
             (0..rayon::current_num_threads()).map(|_| Shower::new(&physics, &medium, &majorant)).collect();
         let mut n_done = 0;
         loop {
+            let uncertainty_percent = batches.uncertainty_percent();
+            let fewest = Self::FEWEST_BATCHES * Self::FIRST_BATCH;
             let n_expected = match self.stop {
                 MonteCarloStop::Histories(n) => n,
-                MonteCarloStop::Uncertainty { percent } => {
-                    let fewest = Self::FEWEST_BATCHES * Self::HISTORIES_PER_BATCH;
-                    if n_done < fewest { fewest } else { batches.histories_for(percent) }
-                }
+                MonteCarloStop::Uncertainty { .. } if n_done < fewest => fewest,
+                MonteCarloStop::Uncertainty { percent } => batches.histories_for(percent),
             };
             if n_done > 0 {
-                let uncertainty_percent = batches.uncertainty_percent();
                 progress(MonteCarloProgress {
                     n_done,
                     n_expected: n_expected.max(n_done),
@@ -177,13 +176,14 @@ impl MonteCarlo {
             if n_done >= n_expected {
                 break;
             }
+            // Batches grow with what is done, in the same way whatever ends it: as many histories are the same histories.
             let n_batch = match self.stop {
-                MonteCarloStop::Histories(n) => n.div_ceil(Self::FEWEST_BATCHES),
-                MonteCarloStop::Uncertainty { .. } => {
-                    Self::HISTORIES_PER_BATCH.max(n_done / Self::FEWEST_BATCHES)
+                MonteCarloStop::Histories(n) if n < fewest => {
+                    n.div_ceil(Self::FEWEST_BATCHES).min(n - n_done)
                 }
+                MonteCarloStop::Histories(n) => Self::batch_after(n_done).min(n - n_done),
+                MonteCarloStop::Uncertainty { .. } => Self::batch_after(n_done),
             };
-            let n_batch = n_batch.min(n_expected - n_done);
             let next = AtomicU64::new(0);
             workers.par_iter_mut().for_each(|shower| {
                 loop {
@@ -204,7 +204,22 @@ impl MonteCarlo {
             batches.add(&mut tallies, n_batch);
             n_done += n_batch;
         }
-        batches.dose(source.n_photons)
+        Ok(batches.dose(source.n_photons))
+    }
+}
+
+impl MonteCarlo {
+    /// Histories of the batch that follows so many.
+    fn batch_after(n_done: u64) -> u64 {
+        Self::FIRST_BATCH.max(n_done / Self::FEWEST_BATCHES)
+    }
+}
+
+impl MonteCarloDose {
+    /// The dose of the same histories for fields that differ from those computed by one factor of all weights: as if they
+    /// had been computed, to the bit.
+    pub fn of_fields(self, fields: &[Field]) -> Self {
+        self.batches.dose(n_photons(fields).iter().fold(0.0, |sum, photons| sum + photons))
     }
 }
 

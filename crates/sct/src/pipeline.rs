@@ -12,6 +12,7 @@ mod dose;
 mod dose_cohort;
 mod dose_cohort_page;
 mod dose_page;
+mod engine;
 mod error;
 mod folder;
 mod observer;
@@ -34,6 +35,7 @@ pub use dose_cohort::{
 };
 pub use dose_cohort_page::cohort_dose_sections;
 pub use dose_page::{dose_page, dose_sections};
+pub use engine::{ComputedDose, DoseNoise, DoseProgress, Engine, RefusedGamma};
 pub use error::PipelineError;
 pub use folder::load_structures;
 pub use observer::Observer;

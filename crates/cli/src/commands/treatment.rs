@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
-use sct::dose::{Cones, DensityCurve, TargetDose, Template};
+use clap::{Args, ValueEnum};
+use sct::dose::{Cones, DensityCurve, MonteCarloStop, TargetDose, Template};
 use sct::image::{Mask, PointLps, Volume};
 use sct::io::read_mask;
-use sct::pipeline::{DoseSettings, Treatment};
+use sct::pipeline::{DoseSettings, Engine, Treatment};
 
 use super::{Modality, mask_or_body};
 
@@ -44,6 +44,57 @@ pub(super) struct TreatmentArguments {
     /// 52 instead of 88 directions: half the time, doses differ by 0.5 %
     #[arg(long)]
     fast: bool,
+    #[command(flatten)]
+    engine: EngineArguments,
+}
+
+/// The engine that computes doses.
+#[derive(Args)]
+struct EngineArguments {
+    /// The engine that computes doses
+    #[arg(long = "engine", value_enum, value_name = "NAME", default_value_t = EngineName::CollapsedCones)]
+    name: EngineName,
+    /// Monte Carlo: so many histories on each image
+    #[arg(long, value_name = "N", conflicts_with = "uncertainty")]
+    histories: Option<u64>,
+    /// Monte Carlo: as many histories as bring the noise to this percentage of the dose (one standard deviation, where the
+    /// dose is half of the largest or more)
+    #[arg(long, value_name = "PERCENT")]
+    uncertainty: Option<f64>,
+    /// Monte Carlo: the random numbers, the same on both images
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EngineName {
+    /// Collapsed-cone convolution: quick, without noise
+    #[value(alias = "ccc")]
+    CollapsedCones,
+    /// Monte Carlo of photons and electrons: independent, minutes, with noise
+    #[value(alias = "mc")]
+    MonteCarlo,
+}
+
+impl EngineArguments {
+    fn engine(&self) -> Result<Engine> {
+        let stop = match (self.histories, self.uncertainty) {
+            (Some(n), _) => Some(MonteCarloStop::Histories(n)),
+            (None, percent) => percent.map(|percent| MonteCarloStop::Uncertainty { percent }),
+        };
+        match (self.name, stop) {
+            (EngineName::CollapsedCones, None) => Ok(Engine::CollapsedCones),
+            (EngineName::CollapsedCones, Some(_)) => {
+                bail!("--histories and --uncertainty are for --engine monte-carlo")
+            }
+            (EngineName::MonteCarlo, Some(stop)) => Ok(Engine::MonteCarlo { stop, seed: self.seed }),
+            (EngineName::MonteCarlo, None) => {
+                bail!(
+                    "--engine monte-carlo wants --histories N or --uncertainty PERCENT, such as --uncertainty 1"
+                )
+            }
+        }
+    }
 }
 
 impl TreatmentArguments {
@@ -57,7 +108,8 @@ impl TreatmentArguments {
             }
         };
         let cones = if self.fast { Cones::Fast } else { Cones::Fine };
-        Ok(DoseSettings { spacing_mm: self.spacing_mm, curve, cones, ..DoseSettings::default() })
+        let engine = self.engine.engine()?;
+        Ok(DoseSettings { spacing_mm: self.spacing_mm, curve, engine, cones, ..DoseSettings::default() })
     }
 
     /// The treatment of a target and of its boost.

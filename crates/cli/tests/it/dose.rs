@@ -56,6 +56,32 @@ fn a_plan_on_a_ct_and_on_a_denser_one() -> Result<()> {
     assert!((-8.0..-0.5).contains(&mean), "{mean} %");
     assert!(arm["gamma_percent"]["1/1>60"].as_f64().is_some_and(|percent| percent < 90.0));
 
+    // Monte Carlo: the same histories on the same image, and a γ that its noise would decide is refused.
+    let images = ["--reference", text(&ct_file), "--evaluated", text(&ct_file), "--body", text(&body)];
+    let noisy = at("noisy");
+    let engine = ["--engine", "monte-carlo", "--histories", "20000", "--out", text(&noisy)];
+    run(&[&["compare-dose"], &images[..], &treatment, &engine].concat())?;
+    let same: serde_json::Value = serde_json::from_slice(&fs::read(noisy.join("summary.json"))?)?;
+    let arm = &same["arms"]["sct"];
+    assert!(arm["uncertainty_percent"].as_f64().is_some_and(|percent| percent > 0.5), "{arm}");
+    assert!(
+        arm["gamma_percent"]["1/1>10"].is_null() && arm["gamma_refused"][0]["criterion"] == "1/1",
+        "{arm}"
+    );
+    assert!(arm["gamma_refused"][0]["n_histories"].as_u64().is_some_and(|n| n > 20_000), "{arm}");
+    for name in ["d98", "davg", "d2"] {
+        assert_eq!(arm["dvh_percent"][name].as_f64(), Some(0.0), "{name}");
+    }
+    let page = fs::read_to_string(noisy.join("report.html"))?;
+    assert!(page.contains("refused") && page.contains("Monte Carlo, 2"), "the page says what is missing");
+    let (dose, sigma) = (at("mc.nii.gz"), at("sigma.nii.gz"));
+    let engine = ["--engine", "mc", "--histories", "20000", "--seed", "2", "--sigma", text(&sigma)];
+    let image = ["dose", "--image", text(&ct_file), "--body", text(&body), "--out", text(&dose)];
+    run(&[&image[..], &treatment, &engine].concat())?;
+    let (dose, sigma) = (read_volume(&dose)?, read_volume(&sigma)?);
+    assert_eq!(dose.grid(), sigma.grid());
+    assert!(sigma.as_slice().iter().all(|sigma| sigma.is_finite() && *sigma >= 0.0));
+
     // The doses written are those compared.
     let (a, b) = (at("other/dose_ct.nii.gz"), at("other/dose_sct.nii.gz"));
     let json = at("gamma.json");
@@ -94,6 +120,15 @@ fn dose_commands_say_what_is_wrong() -> Result<()> {
     assert!(code == Some(2) && said.contains("--ptv"), "{said}");
     let (code, said) = dose(&["--template", "brain-3d", "--ptv-sphere=900,0,0,20", "--spacing-mm", "8"])?;
     assert!(code == Some(1) && said.contains("target is empty"), "{said}");
+    for (more, expected) in [
+        (&["--engine", "monte-carlo"][..], "--uncertainty PERCENT"),
+        (&["--engine", "mc", "--histories", "0"], "at least 1"),
+        (&["--histories", "1000"], "--engine monte-carlo"),
+    ] {
+        let plan = ["--template", "brain-3d", "--ptv-sphere=0,0,0,20", "--spacing-mm", "8"];
+        let (code, said) = dose(&[&plan[..], more].concat())?;
+        assert!(code == Some(1) && said.contains(expected), "{said}");
+    }
     let (code, said) =
         fail(&["gamma", "--reference", text(&ct), "--evaluated", text(&ct), "--criteria", "3"])?;
     assert!(code == Some(2) && said.contains("percent/mm"), "{said}");

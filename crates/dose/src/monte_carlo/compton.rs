@@ -106,9 +106,9 @@ mod tests {
                 squares += kept * kept;
                 assert!((photon.energy_mev + electron.energy_mev - energy).abs() < 1e-12);
                 let p = momentum_mev(electron.energy_mev);
-                for axis in 0..3 {
+                for (axis, before) in along.into_iter().enumerate() {
                     let off = photon.energy_mev * photon.direction[axis] + p * electron.direction[axis]
-                        - energy * along[axis];
+                        - energy * before;
                     assert!(off.abs() < 1e-6 * energy, "{off}");
                 }
             }

@@ -21,8 +21,18 @@ const REST: u32 = 52 - POINTS_LOG2;
 /// Steps are short enough that no mean is larger.
 const LARGEST_MEAN: f64 = 0.25;
 
-fn lowest() -> f64 {
-    2.0_f64.powi(LOWEST_LOG2)
+const fn lowest() -> f64 {
+    1.0 / (1_u64 << -LOWEST_LOG2) as f64
+}
+
+/// 1 - e^(-x), by its series where steps are short.
+#[inline]
+fn one_less_exp(x: f64) -> f64 {
+    if x > 0.5 {
+        return -(-x).exp_m1();
+    }
+    x * (1.0
+        - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0 * (1.0 - x / 6.0 * (1.0 - x / 7.0))))))
 }
 
 /// The mean of A (1 + A)/(μ + A)².
@@ -57,8 +67,8 @@ impl Deflections {
 
     /// (1 - cos θ)/2 after a step of so many transport mean free paths.
     pub(super) fn draw(&self, [first, second]: [f64; 2], stream: &mut Stream) -> f64 {
-        let mean = (-0.5 * (-first).exp_m1()).clamp(lowest(), LARGEST_MEAN);
-        let mean_square = mean + (-second).exp_m1() / 6.0;
+        let mean = (0.5 * one_less_exp(first)).clamp(lowest(), LARGEST_MEAN);
+        let mean_square = mean - one_less_exp(second) / 6.0;
         let screening = self.screening(mean);
         let one = 1.0 + screening;
         let logarithm = (mean / screening + 1.0) / one;
@@ -85,6 +95,14 @@ mod tests {
     use crate::monte_carlo::material::WATER;
     use crate::monte_carlo::stopping::ElectronTables;
     use crate::monte_carlo::table::locate;
+
+    #[test]
+    fn the_series_is_the_exponential() {
+        for x in [0.0, 1e-9, 0.01, 0.3, 0.499, 0.501, 2.0] {
+            let off = one_less_exp(x) + f64::exp_m1(-x);
+            assert!(off.abs() <= 1e-6 * x, "{x}: {off:.1e}");
+        }
+    }
 
     #[test]
     fn both_moments_are_those_of_the_cross_section() {

@@ -20,8 +20,8 @@ pub(super) fn turned([u, v, w]: [f64; 3], half_versine: f64, [cos, sin]: [f64; 2
     } else {
         [a, b, w.signum() * cosine]
     };
-    // Rounding would grow over thousands of turns.
-    let scale = 1.0 / turned.iter().map(|x| x * x).sum::<f64>().sqrt();
+    // Rounding would grow over thousands of turns; one step of Newton's takes it away.
+    let scale = 1.5 - 0.5 * turned.iter().map(|x| x * x).sum::<f64>();
     turned.map(|x| x * scale)
 }
 

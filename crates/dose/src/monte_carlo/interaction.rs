@@ -1,7 +1,7 @@
 //! How likely photons interact, and in what way.
 
-use super::material::{TISSUES, Tissue, mixture};
-use super::table::{EnergyTable, Position, log_log};
+use super::material::{TISSUES, mixture};
+use super::table::{EnergyTable, HIGHEST_MEV, Position, locate, log_log};
 
 /// What photons do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,44 +20,39 @@ pub(super) enum Interaction {
 /// of electrons together.
 #[derive(Clone, Debug)]
 pub(super) struct PhotonTables {
-    /// All; photoelectric and pair as parts of all.
-    tissues: Vec<EnergyTable<3>>,
+    /// All interactions, photoelectric ones and pairs.
+    tissues: EnergyTable<3, { TISSUES.len() }>,
 }
 
 impl PhotonTables {
     pub(super) fn new() -> Self {
-        let of = |tissue: &Tissue| {
+        let columns = TISSUES.map(|tissue| {
             let rows = tissue.rows::<4>(include_str!("../../data/photon_cross_sections.csv"));
             let column = |n: usize| -> Vec<[f64; 2]> { rows.iter().map(|row| [row[0], row[n]]).collect() };
-            let (incoherent, photoelectric, pair) = (column(1), column(2), column(3));
-            let scale = tissue.per_unit_electron_density();
-            EnergyTable::new(|energy| {
-                let [i, p, k] = [&incoherent, &photoelectric, &pair].map(|points| log_log(points, energy));
-                let all = i + p + k;
-                [all * scale, p / all, k / all]
-            })
-        };
-        Self { tissues: TISSUES.iter().map(of).collect() }
+            ([column(1), column(2), column(3)], tissue.per_unit_electron_density())
+        });
+        let tissues = EnergyTable::new(|tissue, energy| {
+            let (columns, scale) = &columns[tissue];
+            let [incoherent, photoelectric, pair] =
+                [0, 1, 2].map(|column| scale * log_log(&columns[column], energy));
+            [incoherent + photoelectric + pair, photoelectric, pair]
+        });
+        Self { tissues }
     }
 
     /// Interactions a cm of matter of water's electron density.
     #[inline]
     pub(super) fn total_per_cm(&self, composition: f32, energy: Position) -> f32 {
         let (tissue, part) = mixture(composition);
-        let low = self.tissues[tissue].one(energy, 0);
-        let high = self.tissues[tissue + 1].one(energy, 0);
+        let (low, high) = (self.tissues.one(energy, tissue, 0), self.tissues.one(energy, tissue + 1, 0));
         low + part * (high - low)
     }
 
     /// The kind of interaction for a number in [0, 1).
+    #[inline]
     pub(super) fn kind(&self, composition: f32, energy: Position, uniform: f64) -> Interaction {
-        let (tissue, part) = mixture(composition);
-        let [all_low, photoelectric_low, pair_low] = self.tissues[tissue].at(energy);
-        let [all_high, photoelectric_high, pair_high] = self.tissues[tissue + 1].at(energy);
-        let (weight_low, weight_high) = ((1.0 - part) * all_low, part * all_high);
-        let at = uniform as f32 * (weight_low + weight_high);
-        let photoelectric = weight_low * photoelectric_low + weight_high * photoelectric_high;
-        let pair = weight_low * pair_low + weight_high * pair_high;
+        let [all, photoelectric, pair] = self.tissues.mixed(energy, mixture(composition));
+        let at = uniform as f32 * all;
         if at < photoelectric {
             Interaction::Photoelectric
         } else if at < photoelectric + pair {
@@ -68,11 +63,13 @@ impl PhotonTables {
     }
 
     /// The most interactions a cm of any matter in which each tissue occurs up to some electron density.
-    pub(super) fn majorant(&self, densest: [f32; TISSUES.len()]) -> EnergyTable<1> {
-        EnergyTable::new(|energy| {
-            let position = super::table::locate(energy.min(super::table::HIGHEST_MEV * (1.0 - 1e-9)));
-            let of = |(table, density): (&EnergyTable<3>, f32)| f64::from(density * table.one(position, 0));
-            [std::iter::zip(&self.tissues, densest).map(of).fold(0.0, f64::max) * (1.0 + 1e-5)]
+    pub(super) fn majorant(&self, densest: [f32; TISSUES.len()]) -> EnergyTable<1, 1> {
+        EnergyTable::new(|_, energy| {
+            // The table ends where the energies do.
+            let position = locate(energy.min(HIGHEST_MEV * (1.0 - 1e-9)));
+            let of =
+                |(tissue, density): (usize, f32)| f64::from(density * self.tissues.one(position, tissue, 0));
+            [densest.into_iter().enumerate().map(of).fold(0.0, f64::max) * (1.0 + 1e-5)]
         })
     }
 }
@@ -81,7 +78,6 @@ impl PhotonTables {
 mod tests {
     use super::*;
     use crate::monte_carlo::material::{WATER, composition};
-    use crate::monte_carlo::table::locate;
 
     #[test]
     fn water_attenuates_as_nist_says() {
@@ -116,7 +112,9 @@ mod tests {
         for step in 0..400 {
             let position = locate(0.02 * 1.016_f64.powi(step));
             for &(composition, electron) in &voxels {
-                assert!(electron * tables.total_per_cm(composition, position) <= majorant.one(position, 0));
+                assert!(
+                    electron * tables.total_per_cm(composition, position) <= majorant.one(position, 0, 0)
+                );
             }
         }
     }

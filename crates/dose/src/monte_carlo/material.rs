@@ -8,7 +8,9 @@ pub(super) struct Tissue {
     /// Its name in the tables of cross sections and stopping powers.
     pub(super) name: &'static str,
     /// The mass density at which matter is this tissue alone, g/cm³.
-    density_g_per_cm3: f64,
+    pub(super) density_g_per_cm3: f64,
+    /// The mass density that the tables of stopping powers are for, g/cm³.
+    pub(super) table_density_g_per_cm3: f64,
     /// Mass fractions of elements.
     pub(super) elements: &'static [(Element, f64)],
 }
@@ -33,16 +35,18 @@ const ZN: Element = (30.0, 65.38);
 
 /// Tissues from light to dense, with the compositions of ICRP Publication 23 as NIST ESTAR has them.
 ///
-/// Lung lies at the density of inflated lung; its composition is that of lung tissue.
+/// Lung lies at the density of inflated lung, of which the tables have the tissue alone.
 pub(super) const TISSUES: [Tissue; 6] = [
     Tissue {
         name: "air",
         density_g_per_cm3: 0.0012,
+        table_density_g_per_cm3: 0.001_205,
         elements: &[(C, 0.000_124), (N, 0.755_267), (O, 0.231_781), (AR, 0.012_827)],
     },
     Tissue {
         name: "lung",
         density_g_per_cm3: 0.26,
+        table_density_g_per_cm3: 1.05,
         elements: &[
             (H, 0.101_278),
             (C, 0.102_310),
@@ -62,6 +66,7 @@ pub(super) const TISSUES: [Tissue; 6] = [
     Tissue {
         name: "adipose",
         density_g_per_cm3: 0.92,
+        table_density_g_per_cm3: 0.92,
         elements: &[
             (H, 0.119_477),
             (C, 0.637_240),
@@ -78,10 +83,16 @@ pub(super) const TISSUES: [Tissue; 6] = [
             (ZN, 0.000_02),
         ],
     },
-    Tissue { name: "water", density_g_per_cm3: 1.0, elements: &[(H, 0.111_894), (O, 0.888_106)] },
+    Tissue {
+        name: "water",
+        density_g_per_cm3: 1.0,
+        table_density_g_per_cm3: 1.0,
+        elements: &[(H, 0.111_894), (O, 0.888_106)],
+    },
     Tissue {
         name: "muscle",
         density_g_per_cm3: 1.04,
+        table_density_g_per_cm3: 1.04,
         elements: &[
             (H, 0.100_637),
             (C, 0.107_830),
@@ -101,6 +112,7 @@ pub(super) const TISSUES: [Tissue; 6] = [
     Tissue {
         name: "bone",
         density_g_per_cm3: 1.85,
+        table_density_g_per_cm3: 1.85,
         elements: &[
             (H, 0.047_234),
             (C, 0.144_330),

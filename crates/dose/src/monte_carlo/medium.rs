@@ -51,7 +51,7 @@ impl Medium {
     }
 
     /// A point of the patient in the medium's coordinates.
-    pub(super) fn from_lps(&self, point: PointLps) -> [f64; 3] {
+    pub(super) fn medium_from_lps(&self, point: PointLps) -> [f64; 3] {
         let at = self.grid.index_from_lps(point);
         let indices = [at.i, at.j, at.k];
         std::array::from_fn(|axis| (indices[axis] + 0.5) * self.spacing_cm[axis])
@@ -103,7 +103,7 @@ impl Medium {
     ///
     /// Densities are rounded up, soft tissue's to 0.1 and bone's to 0.5, so that images which differ a little have it in
     /// common: their histories then try the same places.
-    pub(super) fn majorant(&self, photons: &PhotonTables) -> EnergyTable<1> {
+    pub(super) fn majorant(&self, photons: &PhotonTables) -> EnergyTable<1, 1> {
         const BONE: usize = TISSUES.len() - 1;
         let mut densest = [0.0_f32; TISSUES.len()];
         for matter in &self.matter {
@@ -134,7 +134,7 @@ mod tests {
         let medium = Medium::new(&density);
         for (n, index) in [(0, [0, 0, 0]), (1, [1, 0, 0]), (3, [0, 1, 0]), (12, [0, 0, 1]), (59, [2, 3, 4])] {
             let point = grid.point_of(VoxelIndex::new(index[0], index[1], index[2]));
-            let cell = medium.cell(medium.from_lps(point)).ok_or("outside")?;
+            let cell = medium.cell(medium.medium_from_lps(point)).ok_or("outside")?;
             assert_eq!((cell.voxel, cell.at.map(|at| at as usize)), (n, index));
         }
         assert!(medium.cell([0.3, -1e-9, 0.3]).is_none() && medium.cell([0.6, 0.3, 0.3]).is_none());

@@ -37,24 +37,19 @@ impl<'a> Source<'a> {
     pub(super) fn new(machine: &Machine, fields: &'a [Field], medium: &Medium) -> Self {
         let of = |field: &'a Field| {
             let frame = &field.frame;
-            let isocenter = medium.from_lps(frame.isocenter_lps());
+            let isocenter = medium.medium_from_lps(frame.isocenter_lps());
             let axis = |mm: [f64; 3]| -> [f64; 3] {
-                let end = medium.from_lps(frame.lps_from_beam(mm));
+                let end = medium.medium_from_lps(frame.lps_from_beam(mm));
                 std::array::from_fn(|n| 0.1 * (end[n] - isocenter[n]))
             };
             FieldSource {
                 fluence: &field.fluence,
-                position: medium.from_lps(frame.source_lps()),
+                position: medium.medium_from_lps(frame.source_lps()),
                 axes: [axis([100.0, 0.0, 0.0]), axis([0.0, 100.0, 0.0]), axis([0.0, 0.0, 100.0])],
                 axis_distance_mm: frame.source_axis_distance_mm(),
             }
         };
-        let photons: Vec<f64> = (fields.iter())
-            .map(|field| {
-                let distance_mm = field.frame.source_axis_distance_mm();
-                field.weight * field.fluence.area_cm2(|at| obliquity(at, distance_mm))
-            })
-            .collect();
+        let photons = n_photons(fields);
         // The sum of nothing would be -0.
         let n_photons = photons.iter().fold(0.0, |sum, photons| sum + photons);
         let running = |values: &mut dyn Iterator<Item = f64>| -> Vec<f64> {
@@ -99,6 +94,17 @@ impl<'a> Source<'a> {
             energy_mev: self.spectrum[line][0],
         }
     }
+}
+
+/// Real photons of each field.
+pub(super) fn n_photons(fields: &[Field]) -> Vec<f64> {
+    fields
+        .iter()
+        .map(|field| {
+            let distance_mm = field.frame.source_axis_distance_mm();
+            field.weight * field.fluence.area_cm2(|at| obliquity(at, distance_mm))
+        })
+        .collect()
 }
 
 /// Photons through an area of the isocenter's plane of unit fluence, relative to the axis: the source is isotropic, so that

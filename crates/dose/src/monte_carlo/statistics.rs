@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use synthct_image::Volume;
 
 use super::tally::{STEPS_PER_MEV, Tally};
-use crate::{DensityVolume, DoseError};
+use crate::DensityVolume;
 
 /// Gy g per MeV.
 const GY_G_PER_MEV: f64 = 1.602_176_634e-10;
@@ -45,10 +45,12 @@ pub struct MonteCarloDose {
     pub uncertainty_percent: f64,
     /// Where the energy went.
     pub energy: EnergyBalance,
+    /// What it was made of.
+    pub(super) batches: Batches,
 }
 
 /// Sums over batches.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Batches {
     mass_g_per_cm3: Volume<f32>,
     /// Energy of each voxel, MeV: the sum over batches, and the sum of squares, each over the batch's histories.
@@ -56,7 +58,7 @@ pub(super) struct Batches {
     emitted: u128,
     deposited: u128,
     escaped: u128,
-    n_batches: u64,
+    n_added: u64,
     n_histories: u64,
 }
 
@@ -64,7 +66,7 @@ impl Batches {
     pub(super) fn new(density: &DensityVolume) -> Self {
         let mass_g_per_cm3 = density.mass_g_per_cm3().clone();
         let sums = vec![[0.0; 2]; mass_g_per_cm3.grid().n_voxels()];
-        Self { mass_g_per_cm3, sums, emitted: 0, deposited: 0, escaped: 0, n_batches: 0, n_histories: 0 }
+        Self { mass_g_per_cm3, sums, emitted: 0, deposited: 0, escaped: 0, n_added: 0, n_histories: 0 }
     }
 
     /// Takes what all workers counted in one batch, and clears it.
@@ -100,18 +102,18 @@ impl Batches {
                 total
             })
             .sum::<u128>();
-        self.n_batches += 1;
+        self.n_added += 1;
         self.n_histories += n_histories;
     }
 
     /// The relative standard deviation of a voxel's sum: batches of n histories spread about their share of it with a
     /// variance proportional to n.
     fn relative_sigma(&self, [sum, squares]: [f64; 2]) -> f64 {
-        if self.n_batches < 2 || sum <= 0.0 {
+        if self.n_added < 2 || sum <= 0.0 {
             return f64::INFINITY;
         }
         let spread = (self.n_histories as f64 * squares / (sum * sum) - 1.0).max(0.0);
-        (spread / (self.n_batches - 1) as f64).sqrt()
+        (spread / (self.n_added - 1) as f64).sqrt()
     }
 
     /// See [`MonteCarloDose::uncertainty_percent`].
@@ -137,28 +139,29 @@ impl Batches {
     }
 
     /// The dose of so many photons.
-    pub(super) fn dose(&self, n_photons: f64) -> Result<MonteCarloDose, DoseError> {
+    pub(super) fn dose(self, n_photons: f64) -> MonteCarloDose {
         let grid = self.mass_g_per_cm3.grid();
         let histories = (self.n_histories as f64).max(1.0);
         let cm3 = 1e-3 * grid.voxel_volume_mm3();
         let gy = |[sum, _]: [f64; 2], mass: f32| {
             sum * (n_photons / histories) * (GY_G_PER_MEV / (f64::from(mass) * cm3))
         };
-        let of = |value: &(dyn Fn([f64; 2], f32) -> f64 + Sync)| -> Result<Volume<f32>, DoseError> {
+        let of = |value: &dyn Fn([f64; 2], f32) -> f64| {
             let values = std::iter::zip(&self.sums, self.mass_g_per_cm3.as_slice());
             let mut volume = Volume::filled(grid, 0.0_f32);
             for (voxel, (sums, mass)) in std::iter::zip(volume.as_mut_slice(), values) {
                 *voxel = value(*sums, *mass) as f32;
             }
-            Ok(volume)
+            volume
         };
         let sigma = |sums: [f64; 2], mass: f32| {
             if sums[0] > 0.0 { self.relative_sigma(sums) * gy(sums, mass) } else { 0.0 }
         };
         let mean = |steps: u128| steps as f64 / STEPS_PER_MEV / histories;
-        Ok(MonteCarloDose {
-            dose_gy: of(&gy)?,
-            sigma_gy: of(&sigma)?,
+        let (dose_gy, sigma_gy) = (of(&gy), of(&sigma));
+        MonteCarloDose {
+            dose_gy,
+            sigma_gy,
             n_histories: self.n_histories,
             uncertainty_percent: if n_photons > 0.0 { self.uncertainty_percent() } else { 0.0 },
             energy: EnergyBalance {
@@ -166,6 +169,7 @@ impl Batches {
                 deposited_mev: mean(self.deposited),
                 escaped_mev: mean(self.escaped),
             },
-        })
+            batches: self,
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::constants::{
 };
 use super::material::{TISSUES, Tissue, WATER, mixture};
 use super::table::{EnergyTable, HIGHEST_MEV, Position, locate, log_log};
+use crate::table::piecewise;
 
 /// Electrons below this kinetic energy stop where they are: 0.45 mm of water at most.
 pub(super) const ELECTRON_CUTOFF_MEV: f64 = 0.2;
@@ -35,7 +36,7 @@ pub(super) struct Along {
 /// doi:10.1103/PhysRev.89.1256), Z² for nuclei and Z for electrons up to the angle of a knock-on at the cut-off. No spin.
 #[derive(Clone, Debug)]
 pub(super) struct ElectronTables {
-    tissues: Vec<EnergyTable<5>>,
+    tissues: EnergyTable<5, { TISSUES.len() }>,
     /// No matter has more hard events for each MeV of soft loss, 1/MeV.
     pub(super) hard_per_mev: f64,
 }
@@ -43,21 +44,20 @@ pub(super) struct ElectronTables {
 impl ElectronTables {
     /// Tables for electrons up to some energy.
     pub(super) fn new(highest_mev: f64) -> Self {
-        let of = |tissue: &Tissue| {
-            let rows = tissue.rows::<3>(include_str!("../../data/electron_stopping_powers.csv"));
+        let rows =
+            TISSUES.map(|tissue| tissue.rows::<4>(include_str!("../../data/electron_stopping_powers.csv")));
+        let tissues = EnergyTable::new(|place, energy| {
+            let (tissue, rows) = (&TISSUES[place], &rows[place]);
             let column = |n: usize| -> Vec<[f64; 2]> { rows.iter().map(|row| [row[0], row[n]]).collect() };
-            let (collision, radiative) = (column(1), column(2));
             let density = tissue.per_unit_electron_density();
-            EnergyTable::new(|energy| {
-                let collision = density * log_log(&collision, energy);
-                let radiative = density * log_log(&radiative, energy);
-                let (photons, soft_radiative) = bremsstrahlung(radiative, energy);
-                let (knock_ons, hard_collision) = knock_ons(energy);
-                let [first, second] = transport(tissue, density, energy);
-                [collision - hard_collision + soft_radiative, knock_ons, photons, first, second]
-            })
-        };
-        let mut tables = Self { tissues: TISSUES.iter().map(of).collect(), hard_per_mev: 0.0 };
+            let collision = log_log(&column(1), energy) + less_dense(tissue, &column(3), energy);
+            let (collision, radiative) = (density * collision, density * log_log(&column(2), energy));
+            let (photons, soft_radiative) = bremsstrahlung(radiative, energy);
+            let (knock_ons, hard_collision) = knock_ons(energy);
+            let [first, second] = transport(tissue, density, energy);
+            [collision - hard_collision + soft_radiative, knock_ons, photons, first, second]
+        });
+        let mut tables = Self { tissues, hard_per_mev: 0.0 };
         let highest_mev = highest_mev.min(HIGHEST_MEV * (1.0 - 1e-9));
         let (n, mut most) = (2000, 0.0_f64);
         for step in 0..=n {
@@ -74,25 +74,35 @@ impl ElectronTables {
 
     #[inline]
     pub(super) fn along(&self, composition: f32, energy: Position) -> Along {
-        let (tissue, part) = mixture(composition);
-        let (low, high) = (self.tissues[tissue].at(energy), self.tissues[tissue + 1].at(energy));
-        let mixed = |n: usize| f64::from(low[n] + part * (high[n] - low[n]));
-        Along {
-            stopping_mev: mixed(0),
-            knock_ons: mixed(1),
-            photons: mixed(2),
-            transport: [mixed(3), mixed(4)],
-        }
+        let [stopping, knock_ons, photons, first, second] =
+            self.tissues.mixed(energy, mixture(composition)).map(f64::from);
+        Along { stopping_mev: stopping, knock_ons, photons, transport: [first, second] }
     }
 
     /// The energy lost softly in a cm, MeV.
     #[inline]
     pub(super) fn stopping_mev(&self, composition: f32, energy: Position) -> f64 {
         let (tissue, part) = mixture(composition);
-        let low = self.tissues[tissue].one(energy, 0);
-        let high = self.tissues[tissue + 1].one(energy, 0);
+        let (low, high) = (self.tissues.one(energy, tissue, 0), self.tissues.one(energy, tissue + 1, 0));
         f64::from(low + part * (high - low))
     }
+}
+
+/// What a tissue's collision stopping power gains at the density at which it occurs, MeV cm²/g, for the density effect δ of
+/// the table.
+///
+/// Matter in a voxel counts as homogeneous, and inflated lung is polarized less than lung tissue: δ depends on momentum and
+/// density by p √ρ alone (Sternheimer, Berger, Seltzer 1984, doi:10.1016/0092-640X(84)90002-0, on gases).
+fn less_dense(tissue: &Tissue, density_effect: &[[f64; 2]], kinetic_mev: f64) -> f64 {
+    let effect = |kinetic_mev: f64| {
+        let [effect] = piecewise(density_effect, kinetic_mev, |&[energy, effect]| (energy, [effect]));
+        effect
+    };
+    let momentum =
+        momentum_mev(kinetic_mev) * (tissue.density_g_per_cm3 / tissue.table_density_g_per_cm3).sqrt();
+    let alike = momentum.hypot(ELECTRON_MEV) - ELECTRON_MEV;
+    let scale = 2.0 * std::f64::consts::PI * ELECTRON_RADIUS_CM.powi(2) * ELECTRON_MEV * AVOGADRO_PER_MOL;
+    scale * tissue.electrons_mol_per_g() / beta_squared(kinetic_mev) * (effect(kinetic_mev) - effect(alike))
 }
 
 /// Photons radiated above the cut-off, and energy radiated below it, for a radiative stopping power.
@@ -223,6 +233,21 @@ mod tests {
         let logarithm = scale * (7.5 / ELECTRON_CUTOFF_MEV).ln();
         assert!((energy / logarithm - 1.0).abs() < 0.25, "{energy} {logarithm}");
         assert!(knock_ons(0.4).0.abs() < 1e-12 && knock_ons(0.41).0 > 0.0);
+    }
+
+    #[test]
+    fn inflated_lung_stops_more_than_its_tissue() {
+        let tables = ElectronTables::new(7.0);
+        // Water's and lung tissue's stopping powers differ by 1 % at most for each electron.
+        let ratio = |energy: f64| {
+            let [lung, water] =
+                [1, WATER].map(|tissue| tables.along(tissue as f32, locate(energy)).stopping_mev);
+            lung / water - 1.0
+        };
+        assert!(ratio(0.3).abs() < 0.01, "no density effect at low energies: {}", ratio(0.3));
+        // Far above all binding δ falls by ln(1.05/0.26) = 1.4, times 0.0852 MeV/cm of 1.95 or less what is hard.
+        assert!((0.05..0.09).contains(&ratio(15.0)), "{}", ratio(15.0));
+        assert!((0.015..0.05).contains(&ratio(2.0)), "{}", ratio(2.0));
     }
 
     #[test]

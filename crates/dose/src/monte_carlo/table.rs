@@ -1,9 +1,10 @@
 //! Functions of energy, read without a logarithm.
 
-/// `N` functions of energy at points that lie evenly within each doubling of energy, linear between them.
+/// `N` functions of energy for each of `M` tissues, at points that lie evenly within each doubling of energy, linear
+/// between them. What is read together lies together.
 #[derive(Clone, Debug)]
-pub(super) struct EnergyTable<const N: usize> {
-    rows: Vec<[f32; N]>,
+pub(super) struct EnergyTable<const N: usize, const M: usize> {
+    rows: Vec<[[f32; N]; M]>,
 }
 
 /// Points in each doubling of energy: 2 to this power.
@@ -39,21 +40,29 @@ fn energies_mev() -> impl Iterator<Item = f64> {
     (first..=last).map(|row| f64::from_bits(row << REST))
 }
 
-impl<const N: usize> EnergyTable<N> {
-    pub(super) fn new(values: impl FnMut(f64) -> [f64; N]) -> Self {
-        Self { rows: energies_mev().map(values).map(|row| row.map(|value| value as f32)).collect() }
+impl<const N: usize, const M: usize> EnergyTable<N, M> {
+    /// The table of the functions of each tissue.
+    pub(super) fn new(value: impl Fn(usize, f64) -> [f64; N]) -> Self {
+        let row = |energy: f64| std::array::from_fn(|tissue| value(tissue, energy).map(|value| value as f32));
+        Self { rows: energies_mev().map(row).collect() }
     }
 
+    /// All functions of a mixture of a tissue and the next one.
     #[inline]
-    pub(super) fn at(&self, position: Position) -> [f32; N] {
+    pub(super) fn mixed(&self, position: Position, (tissue, part): (usize, f32)) -> [f32; N] {
         let (low, high) = (&self.rows[position.row], &self.rows[position.row + 1]);
-        std::array::from_fn(|n| low[n] + position.part * (high[n] - low[n]))
+        let (a, b, c, d) = (&low[tissue], &high[tissue], &low[tissue + 1], &high[tissue + 1]);
+        std::array::from_fn(|n| {
+            let first = a[n] + position.part * (b[n] - a[n]);
+            let second = c[n] + position.part * (d[n] - c[n]);
+            first + part * (second - first)
+        })
     }
 
-    /// One of the functions alone.
+    /// One of the functions of a tissue.
     #[inline]
-    pub(super) fn one(&self, position: Position, n: usize) -> f32 {
-        let (low, high) = (self.rows[position.row][n], self.rows[position.row + 1][n]);
+    pub(super) fn one(&self, position: Position, tissue: usize, n: usize) -> f32 {
+        let (low, high) = (self.rows[position.row][tissue][n], self.rows[position.row + 1][tissue][n]);
         low + position.part * (high - low)
     }
 }
@@ -75,14 +84,19 @@ mod tests {
 
     #[test]
     fn smooth_functions_come_back() {
-        let table = EnergyTable::new(|energy| [energy, energy.powi(-3), 1.0]);
+        let table: EnergyTable<3, 2> = EnergyTable::new(|tissue, energy| match tissue {
+            0 => [energy, energy.powi(-3), 1.0],
+            _ => [2.0 * energy, energy.powi(-3), 3.0],
+        });
         for energy in [LOWEST_MEV, 0.02, 0.1, 0.511, 1.0, 1.999, 2.0, 5.99, 15.999] {
-            let [line, power, one] = table.at(locate(energy)).map(f64::from);
+            let [line, power, one] = table.mixed(locate(energy), (0, 0.0)).map(f64::from);
             assert!((line / energy - 1.0).abs() < 1e-6, "{energy}: {line}");
             // At most f'' h²/8 for steps of 1/64.
             assert!((power * energy.powi(3) - 1.0).abs() < 4e-4, "{energy}: {power}");
             assert!((one - 1.0).abs() < 1e-6);
-            assert!((table.one(locate(energy), 0) - line as f32).abs() < 1e-6);
+            assert!((table.one(locate(energy), 0, 0) - line as f32).abs() < 1e-6);
+            let [line, _, two] = table.mixed(locate(energy), (0, 0.5)).map(f64::from);
+            assert!((line / energy - 1.5).abs() < 1e-6 && (two - 2.0).abs() < 1e-6);
         }
         let points = [[1.0, 2.0], [2.0, 16.0], [4.0, 0.0]];
         assert!((log_log(&points, 1.5) - 2.0 * 1.5_f64.powi(3)).abs() < 1e-12);

@@ -4,9 +4,9 @@ use synthct_dose::{
     CollapsedCone, Cones, DensityVolume, DoseEngine, DoseError, Field, Machine, MonteCarlo, MonteCarloDose,
     MonteCarloStop,
 };
-use synthct_image::{PointLps, Volume};
+use synthct_image::{PointLps, Volume, VoxelIndex};
 
-use crate::slab::{BONE, LUNG, Slab, field, phantom};
+use crate::slab::{BONE, LUNG, Slab, central_axis, field, phantom};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -35,20 +35,28 @@ fn bits(volume: &Volume<f32>) -> Vec<u32> {
     volume.as_slice().iter().map(|value| value.to_bits()).collect()
 }
 
-/// Dose and standard deviation of a box of voxels around the axis, between two depths in cm.
-fn in_box(dose: &MonteCarloDose, half_mm: f64, from_cm: f64, to_cm: f64) -> [f64; 2] {
-    let inside = Volume::from_point_fn(dose.dose_gy.grid(), |point| {
+/// Voxels around the axis, between two depths in cm.
+fn box_of(volume: &Volume<f32>, half_mm: f64, from_cm: f64, to_cm: f64) -> impl Iterator<Item = f64> {
+    let [ni, nj, _] = volume.grid().size_ijk();
+    let inside = move |n: usize| {
+        let index = VoxelIndex::new(n % ni, n / ni % nj, n / ni / nj);
+        let point = volume.grid().point_of(index);
         let depth_cm = 0.1 * point.y;
         point.x.abs() < half_mm && point.z.abs() < half_mm && depth_cm > from_cm && depth_cm < to_cm
-    });
-    let (mut sum, mut variance, mut n) = (0.0, 0.0, 0.0);
-    let voxels = std::iter::zip(dose.dose_gy.as_slice(), dose.sigma_gy.as_slice()).zip(inside.as_slice());
-    for ((dose, sigma), _) in voxels.filter(|(_, inside)| **inside) {
-        sum += f64::from(*dose);
-        variance += f64::from(*sigma).powi(2);
-        n += 1.0;
-    }
-    [sum / n, variance.sqrt() / n]
+    };
+    volume.as_slice().iter().enumerate().filter(move |(n, _)| inside(*n)).map(|(_, value)| f64::from(*value))
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
+    sum / n
+}
+
+/// Mean dose of a box, and its standard deviation as if voxels were independent.
+fn in_box(dose: &MonteCarloDose, half_mm: f64, from_cm: f64, to_cm: f64) -> [f64; 2] {
+    let sigmas = || box_of(&dose.sigma_gy, half_mm, from_cm, to_cm);
+    let variance = mean(sigmas().map(|sigma| sigma * sigma)) / sigmas().count() as f64;
+    [mean(box_of(&dose.dose_gy, half_mm, from_cm, to_cm)), variance.sqrt()]
 }
 
 #[test]
@@ -94,6 +102,12 @@ fn dose_is_proportional_to_the_weights() -> TestResult {
         bits(&once.dose_gy.map(|dose| 4.0 * dose)),
         bits(&computed(&phantom, &fields, 20_000, 1)?.dose_gy)
     );
+    let mut other_scale = fields.clone();
+    for field in &mut other_scale {
+        field.weight *= 0.3;
+    }
+    let scaled = computed(&phantom, &fields, 20_000, 1)?.of_fields(&other_scale);
+    assert_eq!(bits(&scaled.dose_gy), bits(&computed(&phantom, &other_scale, 20_000, 1)?.dose_gy));
     // Two fields apart give what both give together, within their noise.
     let both = in_box(&computed(&phantom, &fields, 400_000, 2)?, 10.0, 5.0, 7.0);
     let one = in_box(&computed(&phantom, &fields[..1], 400_000, 3)?, 10.0, 5.0, 7.0);
@@ -160,6 +174,9 @@ fn histories_go_on_until_the_uncertainty_is_reached() -> TestResult {
     assert!(coarse.uncertainty_percent <= 5.0);
     assert_eq!(heard.last(), Some(&coarse.n_histories));
     assert!(heard.len() as u64 >= MonteCarlo::FEWEST_BATCHES);
+    // As many histories asked for by their number are the same histories.
+    let again = computed(&phantom, std::slice::from_ref(&field), coarse.n_histories, 1)?;
+    assert_eq!(bits(&coarse.dose_gy), bits(&again.dose_gy));
     Ok(())
 }
 
@@ -189,19 +206,49 @@ fn both_engines_calibrate_alike() -> TestResult {
     let [found, sigma] =
         in_box(&computed(&phantom, std::slice::from_ref(&field), 1_000_000, 1)?, 30.0, 9.0, 11.0);
     let cones = CollapsedCone::new(&Machine::point_source_6mv(), Cones::Fine).dose(&phantom, &[field])?;
-    let sigma_gy = cones.map(|_| 0.0_f32);
-    let cones = MonteCarloDose {
-        dose_gy: cones,
-        sigma_gy,
-        n_histories: 0,
-        uncertainty_percent: 0.0,
-        energy: Default::default(),
-    };
-    let [expected, _] = in_box(&cones, 30.0, 9.0, 11.0);
+    let expected = mean(box_of(&cones, 30.0, 9.0, 11.0));
     assert!(
         (found / expected - 1.0).abs() < 0.015 + 3.0 * sigma / found,
         "{found:.4e} {expected:.4e} ± {sigma:.1e}"
     );
+    Ok(())
+}
+
+#[test]
+fn depth_doses_agree_with_egsnrc() -> TestResult {
+    let slab = |from_cm: f64, to_cm: f64, densities: [f32; 2]| Slab { from_cm, to_cm, densities };
+    for (name, slabs, text) in [
+        ("water2", vec![], include_str!("../golden/egsnrc/water2.csv")),
+        ("bone2", vec![slab(3.0, 5.0, BONE)], include_str!("../golden/egsnrc/bone2.csv")),
+        ("lung2", vec![slab(3.0, 13.0, LUNG)], include_str!("../golden/egsnrc/lung2.csv")),
+    ] {
+        let phantom = phantom(120, 2.5, &slabs)?;
+        let dose = computed(&phantom, &[field(0.0, PointLps::ORIGIN, 20.0, 1000.0)], 1_000_000, 1)?;
+        let ours = central_axis(&dose.dose_gy);
+        // Six by six voxels, of which neighbours are hit by the same electrons.
+        let variances =
+            central_axis(&dose.sigma_gy.map(|sigma| sigma * sigma)).into_iter().map(|v| 3.0 * v / 36.0);
+        let rows: Vec<[f64; 4]> = std::iter::zip(ours, variances)
+            .zip(text.lines().skip(1))
+            .map(|((ours, variance), line)| {
+                let mut fields = line.split(',').map(str::parse::<f64>);
+                let mut next = || fields.next().unwrap_or(Ok(f64::NAN));
+                Ok([next()?, next()?, ours, variance])
+            })
+            .collect::<Result<_, std::num::ParseFloatError>>()?;
+        assert_eq!(rows.len(), 120);
+        let near = |depth: f64| {
+            slabs.iter().any(|s| (depth - s.from_cm).abs() < 0.25 || (depth - s.to_cm).abs() < 0.25)
+        };
+        for band in [0.5, 1.5, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0].windows(2) {
+            let inside = rows.iter().filter(|row| row[0] > band[0] && row[0] < band[1] && !near(row[0]));
+            let [expected, found, variance] =
+                inside.fold([0.0; 3], |sums, row| [sums[0] + row[1], sums[1] + row[2], sums[2] + row[3]]);
+            let (off, sigma) = (found / expected - 1.0, variance.sqrt() / expected);
+            assert!(off.abs() < 0.015 + 2.0 * sigma, "{name}, {band:?} cm: {off:.4} ± {sigma:.4}");
+            assert!(sigma < 0.01, "{name}, {band:?} cm: ± {sigma:.4}");
+        }
+    }
     Ok(())
 }
 

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use synthct_dose::{
-    CollapsedCone, Cones, DensityCurve, DensityVolume, DoseEngine, Field, Machine, TargetDose, Template,
-    dose_grid, plan_fields, template_plan,
+    CollapsedCone, Cones, DensityCurve, DensityVolume, Field, Machine, TargetDose, Template, dose_grid,
+    plan_fields, template_plan,
 };
 use synthct_eval::{
-    Dvh, DvhFigures, DvhMetric, DvhPair, EvalError, GammaConfig, GammaMap, GammaSummary, dose_mae,
-    dvh_metric, gamma,
+    Dvh, DvhFigures, DvhMetric, DvhPair, EvalError, GammaConfig, GammaCriterion, GammaMap, GammaSummary,
+    dose_mae, dvh_metric, gamma,
 };
 use synthct_image::{Interpolation, Mask, Volume, resample};
 use synthct_rt::Plan;
 
-use super::PipelineError;
+use super::engine::EngineRun;
+use super::{ComputedDose, DoseNoise, DoseProgress, Engine, PipelineError, RefusedGamma};
 
 /// How doses are computed; the same on both images.
 #[derive(Clone, Debug)]
@@ -27,20 +28,34 @@ pub struct DoseSettings {
     pub curve: DensityCurve,
     /// The machine.
     pub machine: Machine,
-    /// How finely directions are divided.
+    /// The engine.
+    pub engine: Engine,
+    /// How finely collapsed cones divide directions.
     pub cones: Cones,
+    /// Who hears how far Monte Carlo is.
+    pub progress: DoseProgress,
 }
 
 impl Default for DoseSettings {
-    /// 2.5 mm, 20 mm, the generic curve and machine, the fine cones.
+    /// 2.5 mm, 20 mm, the generic curve and machine, collapsed cones, fine ones.
     fn default() -> Self {
         Self {
             spacing_mm: 2.5,
             margin_mm: 20.0,
             curve: DensityCurve::generic_120_kvp(),
             machine: Machine::generic_6mv(),
+            engine: Engine::CollapsedCones,
             cones: Cones::Fine,
+            progress: DoseProgress::default(),
         }
+    }
+}
+
+impl DoseSettings {
+    /// The engine, ready to run.
+    const fn engine(&self) -> EngineRun<'_> {
+        let Self { machine, engine, cones, progress, .. } = self;
+        EngineRun { engine: *engine, machine, cones: *cones, progress }
     }
 }
 
@@ -83,6 +98,8 @@ pub struct PlannedDose {
     pub plan: Plan,
     /// The plan as the fields that were computed.
     pub fields: Vec<Field>,
+    /// The noise of the dose, if it has any.
+    pub noise: Option<DoseNoise>,
 }
 
 /// What a report tells of a plan.
@@ -128,25 +145,24 @@ pub fn planned_dose(
     if let (Some(target), Some(boost)) = (&inner, treatment.boost) {
         levels.push(TargetDose { target, dose_gy: boost.dose_gy });
     }
-    let engine = CollapsedCone::new(&settings.machine, settings.cones);
     // Weights need no fine cones: they are an arrangement, and the scale is set by the dose itself.
     let quick = CollapsedCone::new(&settings.machine, Cones::Fast);
     let mut plan = template_plan(treatment.template, &levels, &density, &settings.machine, &quick)?;
-    let mut fields = plan_fields(&plan, &settings.machine, &grid, Template::GANTRY_STEP_DEG)?;
+    let fields = plan_fields(&plan, &settings.machine, &grid, Template::GANTRY_STEP_DEG)?;
     let highest = levels.iter().fold(levels[0], |a, &b| if b.dose_gy > a.dose_gy { b } else { a });
-    let scale = highest.dose_gy / Dvh::new(&engine.dose(&density, &fields)?, highest.target)?.mean_gy();
+    let mut scale = 1.0;
+    let (ComputedDose { dose_gy, noise }, fields) =
+        settings.engine().normalized(&density, fields, |dose_gy| {
+            scale = highest.dose_gy / Dvh::new(dose_gy, highest.target)?.mean_gy();
+            Ok(scale)
+        })?;
     for beam in &mut plan.beams {
         beam.meterset_mu *= scale;
     }
-    for field in &mut fields {
-        field.weight *= scale;
-    }
-    // Computed again rather than scaled: on an equal image the fields then give the same bits.
-    let dose_gy = engine.dose(&density, &fields)?;
-    Ok(PlannedDose { dose_gy, plan, fields })
+    Ok(PlannedDose { dose_gy, plan, fields, noise })
 }
 
-/// The dose of a plan on an image, on the grid of another dose.
+/// The dose of a plan on an image, on the grid of another dose, by as many histories if by any.
 ///
 /// # Grid
 /// `body` shares the image's grid.
@@ -161,7 +177,7 @@ pub fn recomputed_dose(
 ) -> Result<Volume<f32>, PipelineError> {
     let grid = planned.dose_gy.grid();
     let density = DensityVolume::from_ct(image, body, &settings.curve, grid)?;
-    Ok(CollapsedCone::new(&settings.machine, settings.cones).dose(&density, &planned.fields)?)
+    Ok(settings.engine().dose_like(planned.noise.as_ref(), &density, &planned.fields)?.dose_gy)
 }
 
 /// The histogram of a dose in Gy inside a structure on a grid of its own, onto which the dose is interpolated; beyond the
@@ -202,8 +218,12 @@ pub struct DoseComparison {
     pub reference_gy: Volume<f32>,
     /// Its dose on the synthetic CT, Gy, on the same grid.
     pub evaluated_gy: Volume<f32>,
-    /// γ at 1 %/1 mm, 2 %/2 mm and 3 %/3 mm of the prescription from 10 % of it on.
+    /// γ at 1 %/1 mm, 2 %/2 mm and 3 %/3 mm of the prescription from 10 % of it on, but for those that are refused.
     pub gamma: Vec<GammaMap>,
+    /// γ that noise would decide.
+    pub gamma_refused: Vec<RefusedGamma>,
+    /// The noise of the doses, if they have any.
+    pub noise: Option<DoseNoise>,
     /// The target first, then the boost if there is one, then the other structures.
     pub dvh: Vec<StructureDvh>,
     /// The challenge's figures.
@@ -248,13 +268,14 @@ pub fn compare_dose(
         PlanFigures::new(&planned.plan),
         planned.dose_gy,
         evaluated_gy,
+        planned.noise,
         body,
         treatment,
         structures,
     )
 }
 
-/// The comparison of two doses of one plan.
+/// The comparison of two doses of one plan, both with this noise if they have any.
 ///
 /// γ is global, relative to the highest prescription, of the reference's voxels inside the body, exact to 0.002, capped at 2.
 /// Histograms are taken on the structures' own grids, onto which doses are interpolated.
@@ -268,14 +289,22 @@ pub fn compared_doses(
     plan: PlanFigures,
     reference_gy: Volume<f32>,
     evaluated_gy: Volume<f32>,
+    noise: Option<DoseNoise>,
     body: &Mask,
     treatment: &Treatment<'_>,
     structures: &[(String, Mask)],
 ) -> Result<DoseComparison, PipelineError> {
     let prescription_gy = treatment.highest_gy();
-    let config = GammaConfig::global(prescription_gy, &[(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]);
+    let mut config = GammaConfig::global(prescription_gy, &[(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]);
+    let refuses = |criterion: &GammaCriterion| noise.as_ref().and_then(|noise| noise.refuses(criterion));
+    let gamma_refused = config.criteria.iter().filter_map(refuses).collect();
+    config.criteria.retain(|criterion| refuses(criterion).is_none());
     let body_on_dose = body.resampled(reference_gy.grid(), None)?;
-    let gamma = gamma(&reference_gy, &evaluated_gy, Some(&body_on_dose), &config)?;
+    let gamma = if config.criteria.is_empty() {
+        Vec::new()
+    } else {
+        gamma(&reference_gy, &evaluated_gy, Some(&body_on_dose), &config)?
+    };
     let of = |name: &str, structure: &Mask, prescription_gy: Option<f64>| -> Result<_, PipelineError> {
         Ok(StructureDvh {
             name: name.to_owned(),
@@ -293,7 +322,17 @@ pub fn compared_doses(
     }
     let in_body = [Dvh::new(&reference_gy, &body_on_dose)?, Dvh::new(&evaluated_gy, &body_on_dose)?];
     let synthrad = synthrad_figures(&reference_gy, &evaluated_gy, &dvh, &in_body, prescription_gy)?;
-    Ok(DoseComparison { plan, reference_gy, evaluated_gy, gamma, dvh, synthrad, prescription_gy })
+    Ok(DoseComparison {
+        plan,
+        reference_gy,
+        evaluated_gy,
+        gamma,
+        gamma_refused,
+        noise,
+        dvh,
+        synthrad,
+        prescription_gy,
+    })
 }
 
 /// The challenge's figures, of the target with the highest prescription.
@@ -331,6 +370,12 @@ pub struct DoseSummary {
     pub gamma_percent: BTreeMap<String, f64>,
     /// What each passing rate is of.
     pub gamma: BTreeMap<String, GammaSummary>,
+    /// Passing rates that noise would decide, and why they are not there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gamma_refused: Vec<RefusedGamma>,
+    /// The noise of Monte Carlo, in per cent of the dose, where that is at least half of the largest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncertainty_percent: Option<f64>,
     /// The target's D98, D95, D50, mean and D2 on the synthetic CT less those on the CT, in percent of its prescription.
     pub dvh_percent: BTreeMap<&'static str, f64>,
     /// The same of a boost, in percent of its own prescription; empty without one.
@@ -383,6 +428,8 @@ impl DoseComparison {
         Ok(DoseSummary {
             gamma_percent: gamma.iter().map(|(name, summary)| (name.clone(), summary.pass_percent)).collect(),
             gamma,
+            gamma_refused: self.gamma_refused.clone(),
+            uncertainty_percent: self.noise.as_ref().map(|noise| noise.uncertainty_percent),
             dvh_percent: of_target(0),
             boost_dvh_percent: of_target(1),
             organs_dvh_percent: organs

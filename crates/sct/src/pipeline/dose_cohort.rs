@@ -140,6 +140,7 @@ pub fn cohort_doses(
                 doses.plan.clone(),
                 doses.reference_gy.clone(),
                 evaluated_gy,
+                None,
                 &case.body,
                 &treatment.treatment(),
                 &treatment.organs,

@@ -83,6 +83,10 @@ fn figures(comparison: &DoseComparison) -> Result<Section, PipelineError> {
             Cell::Count(gamma.n_points),
         ]);
     }
+    for refused in &comparison.gamma_refused {
+        let name = Cell::Text(refused.criterion.clone());
+        table = table.row(vec![name, Cell::Text(refused.to_string())]);
+    }
     let mut columns = vec![Column::new("structure"), Column::new("volume").unit("cm³", 1)];
     for name in ["D98", "D95", "D50", "mean", "D2"] {
         columns.push(Column::new(format!("{name} on CT")).unit("Gy", 2));
@@ -227,6 +231,17 @@ pub(super) fn histograms(comparison: &DoseComparison) -> LineChart {
     chart
 }
 
+fn engine(comparison: &DoseComparison, settings: &DoseSettings) -> String {
+    match &comparison.noise {
+        None => format!("collapsed cones, {:?}, dose to medium", settings.cones).to_lowercase(),
+        Some(noise) => format!(
+            "Monte Carlo, {:.2e} histories of seed {} on each image, noise {:.2} % (one standard deviation, where the dose is \
+             half of the largest or more), dose to medium",
+            noise.n_histories as f64, noise.seed, noise.uncertainty_percent
+        ),
+    }
+}
+
 pub(super) fn conditions(comparison: &DoseComparison, settings: &DoseSettings) -> Section {
     let plan = &comparison.plan;
     let fact = |name: &str, value: String| (name.to_owned(), value);
@@ -243,7 +258,7 @@ pub(super) fn conditions(comparison: &DoseComparison, settings: &DoseSettings) -
             format!("{}, {} beam(s), {:.0} MU in one fraction", plan.label, plan.n_beams, plan.monitor_units),
         ),
         fact("machine", settings.machine.name.clone()),
-        fact("engine", format!("collapsed cones, {:?}, dose to medium", settings.cones).to_lowercase()),
+        fact("engine", engine(comparison, settings)),
         fact("dose grid", comparison.reference_gy.grid().to_string()),
         fact("outside the body", "air, by one body for both images".to_owned()),
         fact("HU, g/cm³, relative electron density", curve),
