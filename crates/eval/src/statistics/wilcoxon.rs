@@ -35,7 +35,7 @@ pub fn wilcoxon_signed_rank(differences: &[f64]) -> Option<WilcoxonSignedRank> {
     if differences.iter().any(|d| !d.is_finite()) {
         return None;
     }
-    let mut sorted: Vec<f64> = differences.iter().copied().filter(|d| *d < 0.0 || *d > 0.0).collect();
+    let mut sorted: Vec<f64> = differences.iter().copied().filter(|d| d.abs() > 0.0).collect();
     sorted.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
     let n = sorted.len();
     if n == 0 {
