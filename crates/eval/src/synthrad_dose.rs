@@ -122,7 +122,8 @@ pub fn dvh_metric(
     let of = |pair: DvhPair<'_>, pick: fn(&Dvh) -> f64| relative(pick(pair.reference), pick(pair.evaluated));
     let mean_over_organs = |pick: fn(&Dvh) -> f64| -> Option<f64> {
         let parts: Option<Vec<f64>> = counted.iter().map(|&n| of(organs[n], pick)).collect();
-        parts.map(|parts| parts.iter().sum::<f64>() / parts.len().max(1) as f64)
+        // A sum of nothing is −0, which would show.
+        parts.map(|parts| (0.0 + parts.iter().sum::<f64>()) / parts.len().max(1) as f64)
     };
     let parts = (
         of(target, |dvh| dvh.figures().d98_gy),

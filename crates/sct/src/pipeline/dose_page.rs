@@ -90,8 +90,7 @@ fn figures(comparison: &DoseComparison) -> Result<Section, PipelineError> {
     let mut columns = vec![Column::new("structure"), Column::new("volume").unit("cm³", 1)];
     for name in ["D98", "D95", "D50", "mean", "D2"] {
         columns.push(Column::new(format!("{name} on CT")).unit("Gy", 2));
-        columns.push(Column::new(format!("{name} on sCT")).unit("Gy", 2));
-        columns.push(Column::new("difference").unit("% of prescription", 2));
+        columns.push(Column::new("sCT − CT").unit("% of prescr.", 2));
     }
     let mut doses = Table::new("Doses of structures", columns)
         .note(
@@ -109,7 +108,7 @@ fn figures(comparison: &DoseComparison) -> Result<Section, PipelineError> {
             (ct.mean_gy, sct.mean_gy),
             (ct.d2_gy, sct.d2_gy),
         ] {
-            row.extend([value(ct), value(sct), value(100.0 * (sct - ct) / of_gy)]);
+            row.extend([value(ct), value(100.0 * (sct - ct) / of_gy)]);
         }
         doses = doses.row(row);
     }
