@@ -211,7 +211,9 @@ impl OutputType {
             Self::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
             Self::Auto | Self::F32 => return Ok(()),
         };
-        match values.iter().position(|value| !(low..=high).contains(&f64::from(value.round()))) {
+        // What rounds to a number of the range; halves are rounded away from zero.
+        let fits = |&value: &f32| low - 0.5 < f64::from(value) && f64::from(value) < high + 0.5;
+        match values.iter().position(|value| !fits(value)) {
             Some(first) => Err(first),
             None => Ok(()),
         }
@@ -219,9 +221,11 @@ impl OutputType {
 
     /// Appends `values`, which were checked, to `bytes`, little endian.
     pub(crate) fn encode(self, values: &[f32], bytes: &mut Vec<u8>) {
+        // Rounding by an addition in double precision, which is exact: `f32::round` is a call of the C library.
+        let rounded = |value: f32| (f64::from(value) + 0.5_f64.copysign(f64::from(value))) as i32;
         macro_rules! integers {
             ($number:ty) => {
-                bytes.extend(values.iter().flat_map(|value| (value.round() as $number).to_le_bytes()))
+                bytes.extend(values.iter().flat_map(|&value| (rounded(value) as $number).to_le_bytes()))
             };
         }
         match self {
