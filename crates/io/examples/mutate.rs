@@ -64,14 +64,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::write(&path, &bytes)?;
         let result = std::panic::catch_unwind(|| read(&path));
         n_files += 1;
-        match result {
-            Ok(is_read) => n_read += u64::from(is_read),
-            Err(_) => {
-                fs::copy(&path, std::env::temp_dir().join("mutate-crash"))?;
-                fs::remove_file(&path)?;
-                return Err(format!("a panic after {n_files} files").into());
-            }
-        }
+        let Ok(is_read) = result else {
+            fs::copy(&path, std::env::temp_dir().join("mutate-crash"))?;
+            fs::remove_file(&path)?;
+            return Err(format!("a panic after {n_files} files").into());
+        };
+        n_read += u64::from(is_read);
     }
     fs::remove_file(&path)?;
     println!(
