@@ -20,7 +20,7 @@ pub(crate) const CRATES: &[Crate] = &[
     Crate { layer: 1, folder: "rt", package: "synthct-rt", may_use: &["image"] },
     Crate { layer: 1, folder: "loss", package: "synthct-loss", may_use: &[] },
     Crate { layer: 1, folder: "nn", package: "synthct-nn", may_use: &[] },
-    Crate { layer: 2, folder: "io", package: "synthct-io", may_use: &["image"] },
+    Crate { layer: 2, folder: "io", package: "synthct-io", may_use: &["image", "rt"] },
     Crate { layer: 2, folder: "dose", package: "synthct-dose", may_use: &["image", "rt"] },
     Crate { layer: 2, folder: "eval", package: "synthct-eval", may_use: &["image"] },
     Crate { layer: 2, folder: "phantom", package: "synthct-phantom", may_use: &["image"] },

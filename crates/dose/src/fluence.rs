@@ -1,6 +1,6 @@
 //! Photons per area at the isocenter.
 
-use synthct_rt::{Jaws, LeafPositions, Mlc, MlcAxis};
+use synthct_rt::{BeamAngles, Jaws, LeafPositions, Mlc, MlcAxis, Segment};
 
 use crate::machine::Machine;
 use crate::table::piecewise;
@@ -23,45 +23,54 @@ impl Fluence {
     /// How far the map reaches beyond the jaws' opening, mm.
     const MARGIN_MM: f64 = 60.0;
 
-    /// The fluence behind jaws and leaves.
+    /// The fluence behind jaws and leaves that stand still.
     ///
     /// Penumbra and head scatter are Gaussian; nothing models tongue and groove or the shape of leaf tips.
     pub fn new(machine: &Machine, jaws: &Jaws, leaves: Option<(&Mlc, &LeafPositions)>) -> Self {
-        let start_mm = [jaws.x_mm[0], jaws.y_mm[0]].map(|low| (low - Self::MARGIN_MM).floor());
-        let end_mm = [jaws.x_mm[1], jaws.y_mm[1]].map(|high| (high + Self::MARGIN_MM).ceil());
+        let segment = Segment {
+            meterset_mu: 1.0,
+            angles: BeamAngles { gantry_deg: 0.0, collimator_deg: 0.0, couch_deg: 0.0 },
+            jaws: *jaws,
+            leaves: leaves.map(|(_, leaves)| leaves.clone()),
+            sweep: None,
+        };
+        Self::mean_of(machine, leaves.map(|(mlc, _)| mlc), &[segment])
+    }
+
+    /// The mean of the fluences of segments from one direction, each counted with its monitor units.
+    ///
+    /// Leaves that sweep are open over each pixel for the exact part of the segment in which they are.
+    pub(crate) fn mean_of(machine: &Machine, mlc: Option<&Mlc>, segments: &[Segment]) -> Self {
+        let spans = |of: fn(&Jaws) -> [f64; 2]| {
+            segments
+                .iter()
+                .map(|s| of(&s.jaws))
+                .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], [a, b]| [low.min(a), high.max(b)])
+        };
+        let opening = [spans(|jaws| jaws.x_mm), spans(|jaws| jaws.y_mm)];
+        let start_mm = opening.map(|[low, _]| (low - Self::MARGIN_MM).floor());
+        let end_mm = opening.map(|[_, high]| (high + Self::MARGIN_MM).ceil());
         let size = [0, 1].map(|axis| ((end_mm[axis] - start_mm[axis]) / Self::PIXEL_MM) as usize);
         let [nx, ny] = size;
-        let covered = |axis: usize, n: usize, [low, high]: [f64; 2]| {
-            let from = start_mm[axis] + n as f64 * Self::PIXEL_MM;
-            ((high.min(from + Self::PIXEL_MM) - low.max(from)) / Self::PIXEL_MM).max(0.0)
-        };
-        let open_x: Vec<f64> = (0..nx).map(|x| covered(0, x, jaws.x_mm)).collect();
-        let open_y: Vec<f64> = (0..ny).map(|y| covered(1, y, jaws.y_mm)).collect();
-        let mut between_leaves = vec![1.0; nx * ny];
-        if let Some((mlc, leaves)) = leaves {
-            between_leaves.fill(0.0);
-            // `along` is the direction of travel.
-            let (along, across) = if mlc.axis == MlcAxis::X { (0, 1) } else { (1, 0) };
-            for (pair, edges) in mlc.boundaries_mm.windows(2).enumerate() {
-                let gap = [leaves.low_mm[pair], leaves.high_mm[pair].max(leaves.low_mm[pair])];
-                for a in (0..size[across]).filter(|&a| covered(across, a, [edges[0], edges[1]]) > 0.0) {
-                    let share = covered(across, a, [edges[0], edges[1]]);
-                    for t in 0..size[along] {
-                        let at = if along == 0 { a * nx + t } else { t * nx + a };
-                        between_leaves[at] += share * covered(along, t, gap);
-                    }
-                }
-            }
-        }
+        let total_mu: f64 = segments.iter().map(|segment| segment.meterset_mu).sum();
         let mut values = vec![0.0; nx * ny];
-        for y in 0..ny {
-            for x in 0..nx {
-                let in_jaws = open_x[x] * open_y[y];
-                // Jaws and leaves that cross within a pixel are taken to be independent there.
-                let open = in_jaws * between_leaves[y * nx + x].min(1.0);
-                values[y * nx + x] = open
-                    + machine.leaf_transmission * (in_jaws - open)
-                    + machine.jaw_transmission * (1.0 - in_jaws);
+        for segment in segments {
+            let share = segment.meterset_mu / total_mu;
+            let pixels = Pixels { start_mm, size };
+            let between_leaves = mlc.and_then(|mlc| pixels.between_leaves(mlc, segment));
+            let open_x = pixels.covered(0, segment.jaws.x_mm);
+            let open_y = pixels.covered(1, segment.jaws.y_mm);
+            for y in 0..ny {
+                for x in 0..nx {
+                    let in_jaws = open_x[x] * open_y[y];
+                    // Jaws and leaves that cross within a pixel are taken to be independent there.
+                    let between = between_leaves.as_ref().map_or(1.0, |between| between[y * nx + x].min(1.0));
+                    let open = in_jaws * between;
+                    values[y * nx + x] += share
+                        * (open
+                            + machine.leaf_transmission * (in_jaws - open)
+                            + machine.jaw_transmission * (1.0 - in_jaws));
+                }
             }
         }
         let sigma = |mm: f64| mm / Self::PIXEL_MM;
@@ -166,6 +175,73 @@ impl Fluence {
     }
 }
 
+/// The pixels of a map.
+struct Pixels {
+    start_mm: [f64; 2],
+    size: [usize; 2],
+}
+
+impl Pixels {
+    /// The part of each pixel along an axis that lies between two edges.
+    fn covered(&self, axis: usize, [low, high]: [f64; 2]) -> Vec<f64> {
+        (0..self.size[axis])
+            .map(|n| {
+                let from = self.start_mm[axis] + n as f64 * Fluence::PIXEL_MM;
+                ((high.min(from + Fluence::PIXEL_MM) - low.max(from)) / Fluence::PIXEL_MM).max(0.0)
+            })
+            .collect()
+    }
+
+    /// The same for edges that move evenly from one pair of places to another: the mean over the time.
+    ///
+    /// The open part below a place x is ∫ max(0, x − low) − max(0, x − high) dt, of which pixels have the differences.
+    fn swept(&self, axis: usize, [low, high]: [[f64; 2]; 2]) -> Vec<f64> {
+        let below = |x: f64, [begin, end]: [f64; 2]| {
+            let (a, b) = ((x - begin).max(0.0), (x - end).max(0.0));
+            let travel = end - begin;
+            // Edges that hardly move would lose all digits in the quotient.
+            if travel.abs() < 1e-6 { 0.5 * (a + b) } else { 0.5 * (a * a - b * b) / travel }
+        };
+        let open_below = |x: f64| below(x, low) - below(x, high);
+        (0..self.size[axis])
+            .map(|n| {
+                let from = self.start_mm[axis] + n as f64 * Fluence::PIXEL_MM;
+                ((open_below(from + Fluence::PIXEL_MM) - open_below(from)) / Fluence::PIXEL_MM).max(0.0)
+            })
+            .collect()
+    }
+
+    /// The part of each pixel that lies between the leaves, row after row.
+    fn between_leaves(&self, mlc: &Mlc, segment: &Segment) -> Option<Vec<f64>> {
+        let leaves = segment.leaves.as_ref()?;
+        let [nx, ny] = self.size;
+        let mut between = vec![0.0; nx * ny];
+        // `along` is the direction of travel.
+        let (along, across) = if mlc.axis == MlcAxis::X { (0, 1) } else { (1, 0) };
+        for (pair, edges) in mlc.boundaries_mm.windows(2).enumerate() {
+            let open = match &segment.sweep {
+                None => {
+                    self.covered(along, [leaves.low_mm[pair], leaves.high_mm[pair].max(leaves.low_mm[pair])])
+                }
+                Some([begin, end]) => {
+                    let low = [begin.low_mm[pair], end.low_mm[pair]];
+                    let high = [begin.high_mm[pair].max(low[0]), end.high_mm[pair].max(low[1])];
+                    self.swept(along, [low, high])
+                }
+            };
+            for (a, share) in self.covered(across, [edges[0], edges[1]]).into_iter().enumerate() {
+                if share > 0.0 {
+                    for (t, open) in open.iter().enumerate() {
+                        let at = if along == 0 { a * nx + t } else { t * nx + a };
+                        between[at] += share * open;
+                    }
+                }
+            }
+        }
+        Some(between)
+    }
+}
+
 /// A Gaussian blur, separable, with what lies beyond the edges held.
 fn blur(values: &[f64], [nx, ny]: [usize; 2], sigma: f64) -> Vec<f64> {
     if sigma <= 0.0 {
@@ -241,6 +317,39 @@ mod tests {
                 assert!((found - expected).abs() < 1e-9, "{at:?}: {found} instead of {expected}");
             }
         }
+    }
+
+    /// A gap of 10 mm that sweeps over 40 mm while a jaw cuts it, against many gaps that stand still.
+    #[test]
+    fn a_sweep_is_the_mean_of_its_moments() {
+        let machine = Machine { leaf_transmission: 0.02, ..Machine::point_source_6mv() };
+        let leaves =
+            |at: f64| LeafPositions { low_mm: vec![at, at - 7.3], high_mm: vec![at + 10.0, at + 0.7 * at] };
+        let mlc = Mlc { axis: MlcAxis::Y, boundaries_mm: vec![-10.0, 0.25, 10.0] };
+        let angles = BeamAngles { gantry_deg: 10.0, collimator_deg: 0.0, couch_deg: 0.0 };
+        let jaws = jaws([-8.0, 9.0], [-12.0, 33.0]);
+        let moment = |meterset_mu: f64, at: f64, sweep: Option<[LeafPositions; 2]>| Segment {
+            meterset_mu,
+            angles,
+            jaws,
+            leaves: Some(leaves(at)),
+            sweep,
+        };
+        let swept =
+            Fluence::mean_of(&machine, Some(&mlc), &[moment(3.0, 20.0, Some([leaves(0.0), leaves(40.0)]))]);
+        let n = 4000;
+        let moments: Vec<Segment> =
+            (0..n).map(|m| moment(0.7, 40.0 * (f64::from(m) + 0.5) / f64::from(n), None)).collect();
+        let stepped = Fluence::mean_of(&machine, Some(&mlc), &moments);
+        assert_eq!(swept.size, stepped.size);
+        let worst =
+            std::iter::zip(&swept.sums, &stepped.sums).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        // Each step is 0.01 mm, and the sums run over 45 rows of 17 mm.
+        assert!(worst < 0.05, "{worst}");
+        let at = |y: f64| swept.mean_around([-4.0, y], 0.5);
+        // Under the first pair a gap of 10 mm passes in 40 mm: a quarter of the time.
+        assert!((at(20.0) - (0.25 + 0.02 * 0.75)).abs() < 1e-12, "{}", at(20.0));
+        assert!((at(-6.0) - 0.02).abs() < 1e-12, "{}", at(-6.0));
     }
 
     #[test]

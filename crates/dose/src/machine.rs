@@ -1,6 +1,7 @@
 //! What a beam is made of, as data.
 
 use serde::{Deserialize, Serialize};
+use synthct_rt::PhotonEnergy;
 
 use crate::composition::Bone;
 use crate::table::{EvenTable, rows};
@@ -57,6 +58,13 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// The generic machine of an energy, if there is one: 6 MV with and without a flattening filter.
+    pub fn generic(energy: PhotonEnergy) -> Option<Self> {
+        let machine =
+            if energy.flattening_filter_free { Self::generic_6mv_fff() } else { Self::generic_6mv() };
+        ((energy.nominal_mv - machine.nominal_mv).abs() < 0.05).then_some(machine)
+    }
+
     /// A generic 6 MV machine with a flattening filter.
     pub fn generic_6mv() -> Self {
         Self {

@@ -10,6 +10,7 @@ use crate::{DoseError, Field, Fluence, Machine};
 ///
 /// Every beam becomes parts in which the machine stands still ([`Beam::segments`](synthct_rt::Beam::segments)), in which the
 /// gantry turns by `largest_gantry_step_deg` at most; monitor units of all fractions become photons.
+/// Successive parts from one direction (step and shoot, sliding windows) are one field with the mean of their fluences.
 ///
 /// # Errors
 /// [`DoseError::Rt`] for a plan that cannot be delivered, [`DoseError::Energy`] for a beam that the machine does not have,
@@ -58,10 +59,15 @@ pub(crate) fn beam_fields(
         });
     }
     let n_fractions = f64::from(plan.n_fractions.unwrap_or(1));
-    let field = |segment: &Segment| Field {
-        frame: beam.frame(plan.position, segment.angles),
-        fluence: Fluence::new(machine, &segment.jaws, beam.mlc.as_ref().zip(segment.leaves.as_ref())),
-        weight: segment.meterset_mu * n_fractions * machine.photons_per_cm2_per_mu,
+    let field = |parts: &&[Segment]| {
+        let meterset_mu: f64 = parts.iter().map(|part| part.meterset_mu).sum();
+        Field {
+            frame: beam.frame(plan.position, parts[0].angles),
+            fluence: Fluence::mean_of(machine, beam.mlc.as_ref(), parts),
+            weight: meterset_mu * n_fractions * machine.photons_per_cm2_per_mu,
+        }
     };
-    Ok(beam.segments(largest_gantry_step_deg).par_iter().map(field).collect())
+    let segments = beam.segments(largest_gantry_step_deg);
+    let directions: Vec<&[Segment]> = segments.chunk_by(|a, b| a.angles == b.angles).collect();
+    Ok(directions.par_iter().map(field).collect())
 }

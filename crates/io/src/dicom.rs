@@ -1,5 +1,9 @@
-//! DICOM CT and MR series as volumes.
+//! DICOM: CT and MR series as volumes, radiotherapy objects as those of `synthct-rt`, and all of them back.
 //!
+//! Start here: [`read_series`], [`read_structure_set`], [`read_plan`], [`read_dose`]; [`Origin`] (whose patient and frame of
+//! reference new objects belong to), [`write_series`], [`write_structure_set`], [`write_plan`], [`write_dose`].
+//!
+//! # Series
 //! A series is all files below a folder that share a SeriesInstanceUID, whatever their names; files that are not DICOM are
 //! ignored and counted, hidden ones are not looked at. A path to a single file stands for that file's image alone, not for
 //! the series around it.
@@ -30,37 +34,56 @@
 //! Uncompressed (implicit or explicit, either byte order, with or without preamble), deflated, RLE, JPEG (8 and 12 bits,
 //! lossless), JPEG-LS and JPEG 2000; single-frame files, and enhanced multi-frame ones with their functional groups.
 //! JPEG XL, High-Throughput JPEG 2000, mosaics, MONOCHROME1 and color are refused by name.
+//!
+//! # What is written
+//! Derived objects for research, which say so in every place a reader may look, with UIDs that follow from the content and
+//! without dates: the same input gives the same bytes. Nothing is made anonymous here: patient and study are taken over as
+//! they are.
 
 mod attributes;
 mod codec;
 mod copies;
+mod dataset;
 mod directory;
+mod dose;
 mod element;
 mod folder;
 mod fragments;
 mod functional_groups;
 mod geometry;
 mod image;
+mod object;
 mod opening;
 mod pixels;
+mod plan;
 mod problem;
 mod regrid;
 mod sample;
 mod series;
+mod structure_set;
 mod syntax;
 mod volumes;
+mod write;
 
 use std::path::Path;
 
 use rayon::prelude::*;
 use synthct_image::Volume;
 
+pub use self::dose::{DoseFile, read_dose, read_dose_grid};
 use self::folder::Found;
 use self::image::ImageHeader;
+pub use self::object::{RtKind, find_object, rt_kind};
 use self::pixels::{AIR_HU, Padding, PixelFile};
+pub use self::plan::{PlanFile, read_plan};
 pub use self::problem::{SeriesProblem, SliceGap};
 use self::series::{Series, SeriesVolume};
 pub use self::series::{SeriesInfo, VolumeInfo};
+pub use self::structure_set::{StructureFile, read_structure_set};
+pub use self::write::{
+    DoseText, ImageKind, Origin, PlanText, SeriesText, StructureText, WrittenSeries, write_dose, write_plan,
+    write_series, write_structure_set,
+};
 use crate::{IoError, ReadOptions};
 
 /// The format's name in errors.

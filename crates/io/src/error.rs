@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use synthct_image::ImageError;
+use synthct_rt::RtError;
 
 use crate::dicom::SeriesProblem;
 
@@ -167,6 +168,59 @@ pub enum IoError {
         series_uid: String,
         /// Everything that is wrong with it.
         problems: Vec<SeriesProblem>,
+    },
+    /// A folder without the radiotherapy object that is needed.
+    #[error(
+        "`{path}` holds no {kind} (modality {modality}); name the file itself, or export it into this folder"
+    )]
+    NoSuchObject {
+        /// The folder.
+        path: PathBuf,
+        /// What is needed.
+        kind: &'static str,
+        /// Its DICOM modality.
+        modality: &'static str,
+    },
+    /// A folder with several radiotherapy objects of one kind.
+    #[error("`{path}` holds {} files of the kind {kind}; name one of them:\n  {}", files.len(),
+        files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join("\n  "))]
+    SeveralObjects {
+        /// The folder.
+        path: PathBuf,
+        /// What they are.
+        kind: &'static str,
+        /// The files.
+        files: Vec<PathBuf>,
+    },
+    /// Two objects that do not say that they lie in one space.
+    #[error(
+        "{what} are in the frame of reference `{uid}`, but {reference} in `{reference_uid}` (FrameOfReferenceUID (0020,0052)): \
+         their coordinates have nothing to do with each other"
+    )]
+    FrameOfReference {
+        /// What does not fit, in the plural.
+        what: String,
+        /// Its frame of reference.
+        uid: String,
+        /// What it should fit.
+        reference: String,
+        /// The frame of reference of that.
+        reference_uid: String,
+    },
+    /// A folder to write a series into that already holds something.
+    #[error("`{path}` is not empty; give a new folder, so that two series are not mixed up")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A plan that cannot be delivered as it is described.
+    #[error("`{path}` holds a plan that cannot be used")]
+    Rt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<RtError>,
     },
     /// A value that a mask, a label map or the chosen output type cannot hold.
     #[error("`{path}`: voxel (i, j, k) = {index_ijk:?} has the value {value}, but {allowed}")]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use synthct_image::{Grid, LabelMap, Mask, Volume};
 
-use crate::dicom::SeriesInfo;
+use crate::dicom::{RtKind, SeriesInfo};
 use crate::output::{VoxelKind, VoxelWriter};
 use crate::stream::{ByteSource, packing_error};
 use crate::{
@@ -17,7 +17,8 @@ use crate::{
 /// The extensions that writing knows, for messages.
 const KNOWN_EXTENSIONS: &str = ".nii, .nii.gz, .hdr, .hdr.gz, .img, .img.gz, .mha or .mhd";
 
-/// Reads the volume in a NIfTI or MetaImage file, or the one DICOM series of a folder or file; the content tells the format.
+/// Reads the volume in a NIfTI or MetaImage file, the one DICOM series of a folder or file, or an RT Dose file in Gy; the
+/// content tells the format.
 ///
 /// The values are true values: the file's scaling is applied in `f64`, then rounded to `f32` (exact for integers up to 2²⁴).
 /// NaN and infinities pass; a finite value beyond the range of `f32` is an error.
@@ -233,7 +234,12 @@ impl WrittenFormat {
     }
 }
 
-fn value_error(path: &Path, volume: &Volume<f32>, voxel_idx: usize, allowed: &'static str) -> IoError {
+pub(crate) fn value_error(
+    path: &Path,
+    volume: &Volume<f32>,
+    voxel_idx: usize,
+    allowed: &'static str,
+) -> IoError {
     let [ni, nj, _] = volume.grid().size_ijk();
     IoError::Value {
         path: path.to_owned(),
@@ -244,6 +250,14 @@ fn value_error(path: &Path, volume: &Volume<f32>, voxel_idx: usize, allowed: &'s
 }
 
 fn read_dicom(path: &Path, options: &ReadOptions) -> Result<Image, IoError> {
+    if dicom::rt_kind(path)? == Some(RtKind::Dose) {
+        let file = dicom::read_dose(path)?;
+        for note in &file.notes {
+            tracing::warn!(path = %path.display(), "{note}");
+        }
+        let info = dose_info(path, file.dose_gy.grid().clone(), file.notes);
+        return Ok(Image { volume: file.dose_gy, info });
+    }
     let (volume, series) = dicom::read_series_with(path, options)?;
     let info = series_info(path, series, Vec::new());
     for warning in &info.warnings {
@@ -254,6 +268,10 @@ fn read_dicom(path: &Path, options: &ReadOptions) -> Result<Image, IoError> {
 
 /// Describes the series that is asked for, or the only one of CT or MR images.
 fn describe_dicom(path: &Path, options: &ReadOptions) -> Result<ImageInfo, IoError> {
+    if dicom::rt_kind(path)? == Some(RtKind::Dose) {
+        let (grid, notes) = dicom::read_dose_grid(path)?;
+        return Ok(dose_info(path, grid, notes));
+    }
     let listing = dicom::list_series(path)?;
     let list: Vec<String> = listing.series.iter().map(SeriesInfo::summary).collect();
     let is_meant = |series: &SeriesInfo| match &options.series_uid {
@@ -267,6 +285,20 @@ fn describe_dicom(path: &Path, options: &ReadOptions) -> Result<ImageInfo, IoErr
         (None, _) => {
             Err(IoError::NoSuchSeries { path: path.to_owned(), series_uid: options.series_uid.clone(), list })
         }
+    }
+}
+
+fn dose_info(path: &Path, grid: Grid, warnings: Vec<String>) -> ImageInfo {
+    ImageInfo {
+        path: path.to_owned(),
+        format: ImageFormat::Dicom,
+        size_ijk: grid.size_ijk(),
+        n_frames: 1,
+        storage: None,
+        description: RtKind::Dose.name().to_owned(),
+        grid: Some(grid),
+        series: None,
+        warnings,
     }
 }
 

@@ -1,7 +1,8 @@
-//! Medical images and transforms from files and back: NIfTI, MetaImage, DICOM series and ITK transform files.
+//! Medical images, transforms and radiotherapy objects from files and back: NIfTI, MetaImage, DICOM and ITK transform files.
 //!
 //! Start here: [`read_volume`] (any format, known by its content), [`write_volume`] (format by extension),
-//! [`describe`] (what a file says about itself), [`read_transform`] and [`write_transform`].
+//! [`describe`] (what a file says about itself), [`read_transform`] and [`write_transform`]; [`dicom`] for structures, plans
+//! and doses, and for writing DICOM.
 //!
 //! Whatever a file holds comes out as a [`Grid`](synthct_image::Grid) in DICOM patient space (LPS, mm) and `f32` values in true units.
 //! What a grid cannot represent (shear, missing slices, uneven spacing, several volumes) and what a file does not say

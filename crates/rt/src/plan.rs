@@ -106,6 +106,8 @@ pub struct Segment {
     pub jaws: Jaws,
     /// The leaves in the middle of it.
     pub leaves: Option<LeafPositions>,
+    /// The leaves when it begins and when it ends, if they move while nothing is turned (a sliding window).
+    pub sweep: Option<[LeafPositions; 2]>,
 }
 
 impl Plan {
@@ -133,7 +135,8 @@ impl Beam {
     ///
     /// Between two control points everything moves linearly with the monitor units.
     /// An interval in which the gantry turns by more than `largest_gantry_step_deg` (0.01° or more) is divided evenly; each part has the
-    /// state in its middle. Intervals without monitor units (the moves of step-and-shoot) give none.
+    /// state in its middle; an interval in which nothing is turned is one part, and where its leaves begin and end is kept.
+    /// Intervals without monitor units (the moves of step-and-shoot) give none.
     /// The monitor units of all parts add up to the beam's.
     pub fn segments(&self, largest_gantry_step_deg: f64) -> Vec<Segment> {
         let mut segments = Vec::new();
@@ -167,6 +170,10 @@ impl ControlPoint {
                 couch_deg: mix(from.couch_deg, to.couch_deg),
             },
             jaws: self.jaws.mixed(&next.jaws, part),
+            sweep: (self.angles == next.angles && self.leaves != next.leaves)
+                .then(|| self.leaves.clone().zip(next.leaves.clone()))
+                .flatten()
+                .map(|(begin, end)| [begin, end]),
             leaves: self.leaves.as_ref().zip(next.leaves.as_ref()).map(|(a, b)| a.mixed(b, part)),
         }
     }

@@ -1,5 +1,6 @@
 //! Regions drawn as contours.
 
+mod outline;
 mod raster;
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,57 @@ impl StructureSet {
 }
 
 impl Roi {
+    /// The outlines of a mask in the planes of its slices.
+    ///
+    /// Outlines pass halfway between the centres of voxels inside and of their neighbours outside, so that
+    /// [`mask`](Self::mask) gives the same voxels back on the same grid. Voxels that touch at a corner only are apart.
+    /// A hole is joined to the outline around it by a keyhole, which every reader of contours understands.
+    /// Slices are the planes of the grid's i and j axes, whatever their direction in the patient.
+    ///
+    /// # Errors
+    /// [`RtError::NoContour`] for an empty mask.
+    pub fn from_mask(number: i32, name: &str, mask: &Mask) -> Result<Self, RtError> {
+        let contours = outline::outlines(mask)?;
+        if contours.is_empty() {
+            return Err(RtError::NoContour { roi: name.to_owned() });
+        }
+        Ok(Self { number, name: name.to_owned(), interpreted_type: None, color: None, contours })
+    }
+
+    /// A grid that holds the whole region: of the axes of another grid, whose voxels are divided evenly along each axis until
+    /// they are no longer than `largest_spacing_mm`.
+    ///
+    /// Edges of the other grid's voxels are edges here, so that an average over voxels here is one over parts of voxels there.
+    ///
+    /// # Errors
+    /// As [`mask`](Self::mask) but for a region outside the other grid;
+    /// [`ImageError::Parameter`](synthct_image::ImageError) for a spacing that is not above zero, and the errors of
+    /// [`Grid::new`] for one so fine that the grid would be too large.
+    pub fn sampling_grid(&self, like: &Grid, largest_spacing_mm: f64) -> Result<Grid, RtError> {
+        if !(largest_spacing_mm.is_finite() && largest_spacing_mm > 0.0) {
+            return Err(RtError::Image(synthct_image::ImageError::Parameter {
+                name: "largest_spacing_mm",
+                value: largest_spacing_mm,
+                allowed: "finite and above zero",
+            }));
+        }
+        let corners = raster::extent(self, like)?;
+        let parts = like.spacing_mm().map(|mm| (mm / largest_spacing_mm - 1e-9).ceil().max(1.0));
+        // In parts of voxels from the edge of the other grid's first voxel.
+        let [low, high] = [f64::min, f64::max].map(|pick| {
+            [0, 1, 2].map(|axis| {
+                let of = |at: &synthct_image::ContinuousIndex| ([at.i, at.j, at.k][axis] + 0.5) * parts[axis];
+                corners.iter().map(of).reduce(pick).unwrap_or(0.0)
+            })
+        });
+        let first = low.map(|at| (at + 1e-6).floor());
+        let size = [0, 1, 2].map(|axis| ((high[axis] - 1e-6).ceil() - first[axis]).max(1.0) as usize);
+        let [i, j, k] = [0, 1, 2].map(|axis| (first[axis] + 0.5) / parts[axis] - 0.5);
+        let origin = like.lps_from_index(synthct_image::ContinuousIndex::new(i, j, k));
+        let spacing = [0, 1, 2].map(|axis| like.spacing_mm()[axis] / parts[axis]);
+        Ok(Grid::new(size, spacing, origin, *like.direction())?)
+    }
+
     /// The voxels whose centres lie inside.
     ///
     /// Conventions:

@@ -14,12 +14,14 @@ mod dose_cohort_page;
 mod dose_page;
 mod engine;
 mod error;
+mod fidelity;
 mod folder;
 mod observer;
 mod page;
 mod phantom_treatment;
 mod phantoms;
 mod prepare;
+mod structures;
 mod summary;
 
 pub use align::{AlignConfig, Alignment, LinearNumbers, LinearStep, align};
@@ -27,8 +29,9 @@ pub use arms::{Arm, ArmResult, CaseResult, Split, run_arms};
 pub use cohort::{CaseFiles, find_cases, load_case, load_cohort, split_for_validation};
 pub use demo::{DemoConfig, DemoOutcome, demo};
 pub use dose::{
-    DoseComparison, DoseSettings, DoseSummary, PlanFigures, PlannedDose, StructureDvh, SynthRadDose,
-    Treatment, compare_dose, compared_doses, planned_dose, recomputed_dose, structure_dvh,
+    Arrangement, DoseComparison, DoseSettings, DoseSummary, PlanFigures, PlannedDose, StructureDvh,
+    SynthRadDose, Treatment, compare_dose, compared_doses, delivered_dose, planned_dose, recomputed_dose,
+    structure_dvh,
 };
 pub use dose_cohort::{
     CaseTreatment, CohortDoses, DoseArm, DoseCohortSummary, DoseTest, ShownCase, cohort_doses,
@@ -37,6 +40,7 @@ pub use dose_cohort_page::cohort_dose_sections;
 pub use dose_page::{dose_page, dose_sections};
 pub use engine::{ComputedDose, DoseNoise, DoseProgress, Engine, RefusedGamma};
 pub use error::PipelineError;
+pub use fidelity::{Fidelity, FidelitySummary, fidelity};
 pub use folder::load_structures;
 pub use observer::Observer;
 pub use page::{CasePage, case_page, comparison_page};
@@ -46,4 +50,5 @@ pub use prepare::{
     BiasField, BiasNumbers, BodyNumbers, FailedCase, LinearAlignment, PrepareConfig, PrepareOutcome,
     PreparedCase, RegistrationNumbers, prepare_cohort,
 };
+pub use structures::{Structures, load_structures_near};
 pub use summary::{ArmSummary, Summary, write_json, write_text};

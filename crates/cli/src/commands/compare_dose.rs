@@ -5,21 +5,25 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use sct::io::{OutputType, read_volume, write_volume};
-use sct::pipeline::{compare_dose, dose_page, load_structures, write_json, write_text};
+use sct::image::Mask;
+use sct::io::dicom::{DoseFile, read_dose};
+use sct::io::{OutputType, ReadOptions, read_image, write_volume};
+use sct::pipeline::{Fidelity, compare_dose, dose_page, fidelity, write_json, write_text};
 use serde_json::json;
 
-use super::treatment::TreatmentArguments;
+use super::treatment::{Prepared, TreatmentArguments};
 use crate::progress::Ui;
 
 /// Compute one plan's dose on a CT and on a synthetic CT, and show the difference
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  sct compare-dose --reference ct.nii.gz --evaluated sct.nii.gz --template brain-vmat --ptv ptv.nii.gz \\\n    \
-    --prescription-gy 60 --structures masks/ --out comparison\n\n\
-    The plan is made and normalised on the CT; body, dose grid, plan and monitor units are the same for the synthetic CT.\n\
+    --prescription-gy 60 --structures masks/ --out comparison\n  \
+    sct compare-dose --reference CT_FOLDER --evaluated SCT_FOLDER --plan rtplan.dcm --structures rtstruct.dcm --out comparison\n\n\
+    A template's plan is made and normalised on the CT, an RT Plan is delivered as it is; body, dose grid, plan and monitor\n\
+    units are the same for the synthetic CT. With --tps-dose the dose on the CT is compared with the planning system's.\n\
     Writes DIR/report.html, DIR/summary.json, both doses, their difference and γ at 1 %/1 mm, all in one frame.\n\
     γ at 1/1, 2/2 and 3/3, global, of the prescription, with cut-offs of 10 and 60 %. With --engine monte-carlo a γ that the\n\
     doses' noise would decide is refused: that of 1 %/1 mm above a noise of 0.5 %."
@@ -33,9 +37,9 @@ pub(crate) struct Arguments {
     evaluated: PathBuf,
     #[command(flatten)]
     treatment: TreatmentArguments,
-    /// Structures whose doses are compared: a mask, or a folder of masks
-    #[arg(long, value_name = "MASK|DIR")]
-    structures: Option<PathBuf>,
+    /// The planning system's dose of the plan, an RT Dose: how near our dose on the CT comes to it is part of the report
+    #[arg(long, value_name = "RTDOSE", requires = "plan")]
+    tps_dose: Option<PathBuf>,
     /// Folder for the report, the numbers and the doses
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -43,17 +47,39 @@ pub(crate) struct Arguments {
 
 #[expect(clippy::print_stdout, reason = "the figures are the command's output")]
 pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
-    let ct = read_volume(&arguments.reference)?;
-    let sct = read_volume(&arguments.evaluated)?;
-    let settings = arguments.treatment.settings()?;
-    let body = ui.spin("finding the body", || arguments.treatment.body(&ct))?;
-    let target = arguments.treatment.target(&ct)?;
-    let structures = arguments.structures.as_deref().map(load_structures).transpose()?.unwrap_or_default();
-    let boost = arguments.treatment.boost()?;
-    let treatment = arguments.treatment.of(&target, boost.as_ref());
-    let comparison = ui.dose("computing both doses", &settings, |settings| {
-        compare_dose(&ct, &sct, &body, &treatment, &structures, settings)
+    let ct = read_image(&arguments.reference, &ReadOptions::default())?;
+    let sct = read_image(&arguments.evaluated, &ReadOptions::default())?;
+    let treatment = &arguments.treatment;
+    let frame_of_sct = sct.info.series.as_ref().and_then(|series| series.frame_of_reference_uid.as_deref());
+    treatment.require_frame("the synthetic CT's voxels", frame_of_sct, &ct)?;
+    let prepared = ui.spin("reading the plan and finding the body", || treatment.prepare(&ct))?;
+    let planned_gy = arguments.tps_dose.as_deref().map(read_dose).transpose()?;
+    if let Some(file) = &planned_gy {
+        treatment.require_frame(
+            "the planning system's dose voxels",
+            file.frame_of_reference_uid.as_deref(),
+            &ct,
+        )?;
+        require_dose_of_plan(file, &prepared)?;
+    }
+    let (ct, sct) = (&ct.volume, &sct.volume);
+    let target = prepared.target.as_ref().context(
+        "a comparison needs a target: give --structures with one of type PTV, --target NAME, or --ptv MASK",
+    )?;
+    let others = prepared.others();
+    let comparison = ui.dose("computing both doses", &prepared.settings, |settings| -> Result<_> {
+        let treatment = prepared.treatment(target)?;
+        Ok(compare_dose(ct, sct, &prepared.body, &treatment, &others, settings)?)
     })?;
+    let fidelity = match &planned_gy {
+        Some(file) => Some(ui.spin("comparing with the planning system", || {
+            let structures: Vec<(String, Mask)> =
+                [("target".to_owned(), target.clone())].into_iter().chain(others.iter().cloned()).collect();
+            let ours_gy = &comparison.reference_gy;
+            fidelity(&file.dose_gy, ours_gy, &prepared.body, &structures, prepared.prescription_gy)
+        })?),
+        None => None,
+    };
     let summary = comparison.summary()?;
     for (name, percent) in &summary.gamma_percent {
         println!("γ {name:<8} {percent:>7.2} %");
@@ -63,6 +89,10 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     }
     for (name, percent) in &summary.dvh_percent {
         println!("target {name:<5} {percent:>+6.2} % of the prescription");
+    }
+    let fidelity_numbers = fidelity.as_ref().map(Fidelity::summary);
+    for (name, percent) in fidelity_numbers.iter().flat_map(|numbers| &numbers.gamma_percent) {
+        println!("γ {name:<8} {percent:>7.2} % of our dose on the CT against the planning system's");
     }
     let out = &arguments.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder `{}`", out.display()))?;
@@ -76,11 +106,43 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
         let name = format!("gamma_{}_{}.nii.gz", map.criterion.dose_percent, map.criterion.distance_mm);
         write_volume(&out.join(name), &map.gamma, OutputType::F32)?;
     }
-    let page = dose_page("Dose on a synthetic CT", &comparison, &ct, &sct, &target, &settings)?;
+    let page = dose_page(
+        "Dose on a synthetic CT",
+        &comparison,
+        ct,
+        sct,
+        target,
+        &prepared.settings,
+        fidelity.as_ref(),
+    )?;
     write_text(&out.join("report.html"), &page)?;
     let arms = BTreeMap::from([("sct", &summary)]);
-    let numbers = json!({ "arms": arms, "device": "cpu", "version": env!("CARGO_PKG_VERSION") });
+    let mut numbers = json!({ "arms": arms, "device": "cpu", "version": env!("CARGO_PKG_VERSION") });
+    if let Some(fidelity) = fidelity_numbers {
+        numbers["fidelity"] = serde_json::to_value(fidelity)?;
+    }
     write_json(&out.join("summary.json"), &numbers)?;
     println!("report   {}", out.join("report.html").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Fails for a dose that is not that of the whole plan.
+fn require_dose_of_plan(file: &DoseFile, prepared: &Prepared) -> Result<()> {
+    for note in &file.notes {
+        tracing::warn!("{note}");
+    }
+    if !file.summation.is_empty() && file.summation != "PLAN" {
+        bail!(
+            "`{}` is a dose of kind `{}` (DoseSummationType (3004,000A)); export the dose of the whole plan",
+            file.path.display(),
+            file.summation
+        );
+    }
+    let plan_uid = prepared.plan.as_ref().map(|plan| plan.sop_instance_uid.as_str());
+    if let (Some(of_dose), Some(plan_uid)) = (file.plan_uid.as_deref(), plan_uid)
+        && of_dose != plan_uid
+    {
+        tracing::warn!("the planning system's dose is of the plan `{of_dose}`, not of `{plan_uid}`");
+    }
+    Ok(())
 }

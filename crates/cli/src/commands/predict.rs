@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use sct::io::{OutputType, ReadOptions, read_volume_with, write_mask, write_volume};
-use sct::model::{ModelPackage, PredictOptions, predict};
+use sct::image::Volume;
+use sct::io::dicom::{ImageKind, Origin, SeriesText, write_series};
+use sct::io::{Image, OutputType, ReadOptions, read_image, write_mask, write_volume};
+use sct::model::{ModelPackage, PackagedModel, PredictOptions, predict};
 use sct::nn::Precision;
 use sct::pipeline::Observer as _;
 
@@ -18,6 +20,7 @@ use crate::progress::{StageBars, Ui};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  sct predict --model run --input mr.nii.gz --out sct.nii.gz\n  \
     sct predict --model run --input DICOM_FOLDER --series UID --out sct.nii.gz\n  \
+    sct predict --model run --input MR_FOLDER --dicom-out SCT_FOLDER\n  \
     sct predict --model run --input mr.nii.gz --input mr_t1w.nii.gz --out sct.nii.gz      two channels, in the model's order\n\n\
     The synthetic CT is in HU on the grid of the MR. Research software, not for clinical use.")]
 pub(crate) struct Arguments {
@@ -31,8 +34,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "UID")]
     series: Option<String>,
     /// The synthetic CT to write
-    #[arg(long, value_name = "SCT")]
-    out: PathBuf,
+    #[arg(long, value_name = "SCT", required_unless_present = "dicom_out")]
+    out: Option<PathBuf>,
+    /// A new folder for the synthetic CT as a DICOM series in the patient, study and frame of reference of the MR series
+    #[arg(long, value_name = "DIR")]
+    dicom_out: Option<PathBuf>,
     /// Also write the body that was found on the MR
     #[arg(long, value_name = "MASK")]
     body: Option<PathBuf>,
@@ -49,8 +55,11 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     let package = ModelPackage::load(&arguments.model)?;
     let options = ReadOptions { series_uid: arguments.series.clone(), ..ReadOptions::default() };
     let read =
-        || arguments.input.iter().map(|path| read_volume_with(path, &options)).collect::<Result<Vec<_>, _>>();
-    let mr = ui.spin("reading", read)?;
+        || arguments.input.iter().map(|path| read_image(path, &options)).collect::<Result<Vec<_>, _>>();
+    let mut images = ui.spin("reading", read)?;
+    // Found out before the work rather than after it.
+    let origin = arguments.dicom_out.as_ref().map(|_| origin_of(&images)).transpose()?;
+    let mr: Vec<Volume<f32>> = images.drain(..).map(|image| image.volume).collect();
     let standard = PredictOptions::standard();
     let precision = Precision::named(&arguments.precision).unwrap_or(standard.precision);
     let prediction = {
@@ -59,8 +68,19 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
         let mut on_progress = |progress| bars.predicting(progress);
         predict(&package, &mr, &PredictOptions { precision, ..standard }, &device, &mut on_progress)?
     };
-    make_parent(&arguments.out)?;
-    ui.spin("writing", || write_volume(&arguments.out, &prediction.sct, OutputType::I16))?;
+    if let Some(out) = &arguments.out {
+        make_parent(out)?;
+        ui.spin("writing", || write_volume(out, &prediction.sct, OutputType::I16))?;
+    }
+    if let (Some(folder), Some(origin)) = (&arguments.dicom_out, &origin) {
+        make_parent(folder)?;
+        let derivation = derivation(&package);
+        let text = SeriesText {
+            description: "Synthetic CT from MR - NOT FOR CLINICAL USE",
+            derivation: &derivation,
+        };
+        ui.spin("writing DICOM", || write_series(folder, &prediction.sct, ImageKind::Ct, origin, &text))?;
+    }
     if let Some(body) = &arguments.body {
         make_parent(body)?;
         write_mask(body, &prediction.body)?;
@@ -68,7 +88,36 @@ pub(crate) fn run(arguments: &Arguments, ui: &Ui) -> Result<ExitCode> {
     for warning in &prediction.warnings {
         tracing::warn!("{warning}");
     }
-    let (path, grid) = (arguments.out.display(), prediction.sct.grid());
-    ui.say(&format!("wrote {path}: {grid}; computed on {}", prediction.computed_on));
+    let grid = prediction.sct.grid();
+    for path in arguments.out.iter().chain(&arguments.dicom_out) {
+        ui.say(&format!("wrote {}: {grid}; computed on {}", path.display(), prediction.computed_on));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a synthetic CT was made, of the model alone: the same model and MR give the same UIDs wherever they lie.
+fn derivation(package: &ModelPackage) -> String {
+    let provenance = package.provenance();
+    let kind = match package.model() {
+        PackagedModel::RoiNet(_) => "RoI-focused multi-task network",
+        PackagedModel::VoxelRegression(_) => "voxel-wise regression",
+        PackagedModel::BulkDensity(_) => "bulk densities",
+    };
+    let epoch = provenance.best_epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
+    format!(
+        "Synthetic CT computed from MR by synthct {}: {kind}{epoch}, trained on {} case(s) by synthct {}. Research only, not \
+         for clinical use.",
+        env!("CARGO_PKG_VERSION"),
+        provenance.train.len(),
+        provenance.synthct_version,
+    )
+}
+
+/// The series that the first MR is.
+fn origin_of(images: &[Image]) -> Result<Origin> {
+    let first = images.first().and_then(|image| image.info.series.as_ref()).context(
+        "--dicom-out needs an MR that is a DICOM series, whose patient and frame of reference the synthetic CT gets; \
+         write --out, then `sct convert SCT DIR --dicom ct --patient-id ID`",
+    )?;
+    Ok(Origin::of_series(first)?)
 }

@@ -1,5 +1,6 @@
 //! The program as a user runs it: its files, its exit codes, its errors, and a kill in the middle of a training.
 
+mod dicom;
 mod dose;
 mod preparation;
 

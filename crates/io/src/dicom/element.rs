@@ -12,12 +12,12 @@ use dicom_core::Tag;
 use super::FORMAT;
 use crate::IoError;
 
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
-const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
+pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub(super) const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
+pub(super) const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
 
 /// Sequences within sequences that are followed; real objects stay below ten.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// Where elements come from: a file, or the inflated bytes of one.
 pub(super) trait Source: Read + Seek + Send {}
@@ -55,7 +55,7 @@ pub(super) struct Element {
     /// Where the value starts, in bytes from the start of the source.
     pub(super) offset: u64,
     /// How elements nested in this one are written.
-    nested: Encoding,
+    pub(super) nested: Encoding,
 }
 
 /// A sequence, or an item of one, that is being read element by element.
@@ -91,6 +91,11 @@ impl Elements {
     /// From here on elements are written in another way (the data set after the file meta information).
     pub(super) fn set_encoding(&mut self, encoding: Encoding) {
         self.encoding = encoding;
+    }
+
+    /// Bytes from the start of the source.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     /// The number of bytes of the source.
@@ -255,7 +260,8 @@ impl Elements {
         }
     }
 
-    fn element_head(&mut self, encoding: Encoding) -> Result<Element, IoError> {
+    /// The next element's head, written in a given way.
+    pub(super) fn element_head(&mut self, encoding: Encoding) -> Result<Element, IoError> {
         if self.end - self.position < 8 {
             return Err(self.malformed(format!("the data set breaks off at byte {}", self.end)));
         }
@@ -286,7 +292,8 @@ impl Elements {
         Ok(Element { tag, vr: (!is_implicit).then_some(vr), length, offset: self.position, nested })
     }
 
-    fn require(&self, length: u64, tag: Tag) -> Result<(), IoError> {
+    /// Fails if an element announces more bytes than are left.
+    pub(super) fn require(&self, length: u64, tag: Tag) -> Result<(), IoError> {
         let left = self.end - self.position;
         if length <= left {
             return Ok(());
@@ -314,7 +321,8 @@ impl Elements {
         Ok(())
     }
 
-    fn malformed(&self, what: String) -> IoError {
+    /// The error for a file that contradicts the format.
+    pub(super) fn malformed(&self, what: String) -> IoError {
         IoError::malformed(&self.path, FORMAT, what)
     }
 }

@@ -6,7 +6,7 @@ mod codecs;
 mod damage;
 mod encodings;
 mod enhanced;
-mod files;
+pub(crate) mod files;
 mod geometry;
 mod real;
 mod regrid;

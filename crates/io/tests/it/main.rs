@@ -5,6 +5,7 @@ mod dicom;
 mod goldens;
 mod real_files;
 mod refusals;
+mod rt;
 mod transforms;
 mod writing;
 

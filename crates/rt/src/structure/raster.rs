@@ -53,6 +53,25 @@ pub(super) fn samples_inside(roi: &Roi, grid: &Grid, n: usize) -> Result<Volume<
     Ok(inside)
 }
 
+/// The corners of the boxes of all slabs, in voxels of the grid.
+pub(super) fn extent(roi: &Roi, grid: &Grid) -> Result<Vec<ContinuousIndex>, RtError> {
+    let planes = Planes::new(roi, grid)?;
+    let [u_axis, v_axis, w_axis] = planes.axes;
+    let mut corners = Vec::new();
+    for slab in &planes.slabs {
+        let [u, v] = [0, 1].map(|axis| {
+            slab.edges.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], [from, _]| {
+                [low.min(from[axis]), high.max(from[axis])]
+            })
+        });
+        for (u, v, w) in (0..8).map(|at| (u[at % 2], v[at / 2 % 2], [slab.from_mm, slab.to_mm][at / 4])) {
+            let point = planes.origin + u_axis * u + v_axis * v + w_axis * w;
+            corners.push(grid.index_from_lps(point));
+        }
+    }
+    Ok(corners)
+}
+
 /// The contours of a region, sorted into planes.
 struct Planes {
     origin: PointLps,

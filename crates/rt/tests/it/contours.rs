@@ -2,7 +2,7 @@
 
 use std::f64::consts::{PI, TAU};
 
-use synthct_image::{Grid, Matrix3, PointLps, VoxelIndex};
+use synthct_image::{Grid, Mask, Matrix3, PointLps, Volume, VoxelIndex};
 use synthct_rt::{Contour, Roi, RtError, StructureSet};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -183,5 +183,85 @@ fn structures_are_found_by_name() -> TestResult {
     let set = StructureSet { frame_of_reference_uid: None, rois: vec![roi(vec![square(3.0, 0.0)?])] };
     assert_eq!(set.roi(" ptv ")?.number, 1);
     assert!(set.roi("Bladder").is_err_and(|error| error.to_string().contains("`PTV`")));
+    Ok(())
+}
+
+#[test]
+fn outlines_give_the_voxels_back() -> TestResult {
+    // Noise has every neighbourhood: holes in holes, voxels that touch at corners, the border of the grid.
+    let (s, c) = 0.5_f64.sin_cos();
+    for direction in [
+        Matrix3::IDENTITY,
+        Matrix3([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, -1.0]]),
+        Matrix3::from_columns([0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]),
+    ] {
+        let grid = Grid::new([23, 19, 6], [0.9, 1.3, 2.0], PointLps::new(-3.0, 5.0, 7.0), direction)?;
+        for percent in [3, 50, 97] {
+            let mut seed = 11_u64;
+            let noise: Vec<bool> = (0..grid.n_voxels())
+                .map(|_| {
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (seed >> 33) % 100 < percent
+                })
+                .collect();
+            let mask = Mask::new(Volume::from_vec(grid.clone(), noise)?);
+            let roi = Roi::from_mask(3, "noise", &mask)?;
+            assert_eq!(roi.mask(&grid)?.as_slice(), mask.as_slice(), "{percent} %");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn outlines_are_few_and_of_the_right_size() -> TestResult {
+    let grid = grid(21, [1.0, 1.5, 2.0])?;
+    let block = Mask::new(Volume::from_index_fn(&grid, |at| {
+        (3..9).contains(&at.i) && (4..8).contains(&at.j) && at.k == 5
+    }));
+    let roi = Roi::from_mask(1, "block", &block)?;
+    let [contour] = roi.contours.as_slice() else { return Err("one contour".into()) };
+    // A rectangle whose corners are cut.
+    assert_eq!(contour.points_lps().len(), 8);
+    let z = grid.point_of(VoxelIndex::new(0, 0, 5)).z;
+    assert!(contour.points_lps().iter().all(|p| (p.z - z).abs() < 1e-12));
+    // A ring is one contour with a keyhole, and its mask has the hole.
+    let ring = Mask::new(Volume::from_index_fn(&grid, |at| {
+        (3..9).contains(&at.i) && (4..9).contains(&at.j) && (at.i, at.j) != (6, 6) && at.k == 5
+    }));
+    let roi = Roi::from_mask(1, "ring", &ring)?;
+    assert_eq!(roi.contours.len(), 1);
+    assert_eq!(roi.mask(&grid)?.as_slice(), ring.as_slice());
+    let empty = Mask::new(Volume::filled(&grid, false));
+    assert!(matches!(Roi::from_mask(1, "empty", &empty), Err(RtError::NoContour { .. })));
+    Ok(())
+}
+
+#[test]
+fn a_sampling_grid_holds_the_region_wherever_it_lies() -> TestResult {
+    let contours = (-5..=5).map(|n| circle(20.0, 3.0 * f64::from(n))).collect::<Result<_, _>>()?;
+    let roi = roi(contours);
+    let expected = PI * 400.0 * 33.0 / 1000.0;
+    let (s, c) = 0.5_f64.sin_cos();
+    for direction in [Matrix3::IDENTITY, Matrix3([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, -1.0]])] {
+        // A grid that does not meet the region, and one that holds it.
+        for corner in [[300.0, -200.0, 55.0], [-40.0, -40.0, -40.0]] {
+            let like = Grid::new([20, 30, 40], [2.5, 2.0, 3.0], PointLps::from(corner), direction)?;
+            let grid = roi.sampling_grid(&like, 1.0)?;
+            for (mm, expected) in std::iter::zip(grid.spacing_mm(), [2.5 / 3.0, 1.0, 1.0]) {
+                assert!((mm - expected).abs() < 1e-12);
+            }
+            let cm3 = roi.mask(&grid)?.volume_cm3();
+            assert!((cm3 / expected - 1.0).abs() < 0.005, "{cm3} cm³, not {expected}");
+            // Edges of voxels there are edges here.
+            let edge = grid.lps_from_index(synthct_image::ContinuousIndex::new(-0.5, -0.5, -0.5));
+            let at = like.index_from_lps(edge);
+            for (at, parts) in std::iter::zip([at.i, at.j, at.k], [3.0, 2.0, 3.0]) {
+                let steps = (at + 0.5) * parts;
+                assert!((steps - steps.round()).abs() < 1e-6, "{steps}");
+            }
+        }
+    }
+    assert!(roi.sampling_grid(&grid(5, [1.0; 3])?, 0.0).is_err());
     Ok(())
 }

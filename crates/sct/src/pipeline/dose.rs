@@ -59,14 +59,23 @@ impl DoseSettings {
     }
 }
 
+/// Where beams and monitor units come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Arrangement<'a> {
+    /// A template, planned on the reference CT and scaled to the prescription.
+    Template(Template),
+    /// A plan of a planning system, delivered as it is.
+    Plan(&'a Plan),
+}
+
 /// What a target is to receive.
 #[derive(Clone, Copy, Debug)]
 pub struct Treatment<'a> {
-    /// The arrangement of beams.
-    pub template: Template,
+    /// The beams.
+    pub arrangement: Arrangement<'a>,
     /// The target, on any grid of the patient's frame.
     pub target: &'a Mask,
-    /// What it is to receive; without a boost its mean dose on the reference CT, Gy.
+    /// What it is to receive, Gy; for a template without a boost its mean dose on the reference CT.
     pub prescription_gy: f64,
     /// A part of the target that is to receive more, and its mean dose on the reference CT, Gy.
     pub boost: Option<TargetDose<'a>>,
@@ -124,7 +133,27 @@ impl PlanFigures {
     }
 }
 
-/// A plan for a target made on a CT, and its dose there.
+/// The dose of a plan on a CT, with the plan's own monitor units.
+///
+/// # Grid
+/// `body` shares the CT's grid. The dose grid covers the body and a margin.
+///
+/// # Errors
+/// [`PipelineError::Dose`].
+pub fn delivered_dose(
+    ct: &Volume<f32>,
+    body: &Mask,
+    plan: &Plan,
+    settings: &DoseSettings,
+) -> Result<PlannedDose, PipelineError> {
+    let grid = dose_grid(body, settings.spacing_mm, settings.margin_mm)?;
+    let density = DensityVolume::from_ct(ct, body, &settings.curve, &grid)?;
+    let fields = plan_fields(plan, &settings.machine, &grid, Template::GANTRY_STEP_DEG)?;
+    let ComputedDose { dose_gy, noise } = settings.engine().dose(&density, &fields)?;
+    Ok(PlannedDose { dose_gy, plan: plan.clone(), fields, noise })
+}
+
+/// A plan for a target and its dose on a CT: a template's is made there, any other is delivered as it is.
 ///
 /// # Grid
 /// `body` shares the CT's grid. The dose grid covers the body and a margin.
@@ -137,6 +166,10 @@ pub fn planned_dose(
     treatment: &Treatment<'_>,
     settings: &DoseSettings,
 ) -> Result<PlannedDose, PipelineError> {
+    let template = match treatment.arrangement {
+        Arrangement::Plan(plan) => return delivered_dose(ct, body, plan, settings),
+        Arrangement::Template(template) => template,
+    };
     let grid = dose_grid(body, settings.spacing_mm, settings.margin_mm)?;
     let density = DensityVolume::from_ct(ct, body, &settings.curve, &grid)?;
     let target = treatment.target.resampled(&grid, None)?;
@@ -147,7 +180,7 @@ pub fn planned_dose(
     }
     // Weights need no fine cones: they are an arrangement, and the scale is set by the dose itself.
     let quick = CollapsedCone::new(&settings.machine, Cones::Fast);
-    let mut plan = template_plan(treatment.template, &levels, &density, &settings.machine, &quick)?;
+    let mut plan = template_plan(template, &levels, &density, &settings.machine, &quick)?;
     let fields = plan_fields(&plan, &settings.machine, &grid, Template::GANTRY_STEP_DEG)?;
     let highest = levels.iter().fold(levels[0], |a, &b| if b.dose_gy > a.dose_gy { b } else { a });
     let mut scale = 1.0;

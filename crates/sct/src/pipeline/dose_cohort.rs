@@ -12,8 +12,8 @@ use synthct_image::{Mask, Volume};
 use synthct_model::Case;
 
 use super::{
-    ArmResult, DoseComparison, DoseSettings, DoseSummary, Observer, PipelineError, PlanFigures, Treatment,
-    compared_doses, planned_dose, recomputed_dose,
+    ArmResult, Arrangement, DoseComparison, DoseSettings, DoseSummary, Observer, PipelineError, PlanFigures,
+    Treatment, compared_doses, planned_dose, recomputed_dose,
 };
 
 /// What one case is to receive, and whose doses are compared.
@@ -37,7 +37,7 @@ impl CaseTreatment {
     fn treatment(&self) -> Treatment<'_> {
         let boost = self.boost.as_ref();
         Treatment {
-            template: self.template,
+            arrangement: Arrangement::Template(self.template),
             target: &self.target,
             prescription_gy: self.prescription_gy,
             boost: boost.map(|(target, dose_gy)| TargetDose { target, dose_gy: *dose_gy }),

@@ -7,7 +7,7 @@ use synthct_report::{
 };
 
 use super::page::program;
-use super::{DoseComparison, DoseSettings, PipelineError};
+use super::{DoseComparison, DoseSettings, Fidelity, PipelineError};
 
 /// Isodoses drawn on the images, in percent of the prescription, and their colours from low to high.
 const ISODOSES: [(f64, Rgb); 5] = [
@@ -22,7 +22,7 @@ const HU_LIMITS: (f64, f64) = (-500.0, 1000.0);
 /// The differences of dose shown from one end of their colours to the other, in percent of the prescription.
 const DIFFERENCE_PERCENT: f64 = 3.0;
 
-/// The doses of one plan on a CT and on a synthetic CT as an HTML page.
+/// The doses of one plan on a CT and on a synthetic CT as an HTML page, with the fidelity to the planning system if that is known.
 ///
 /// # Errors
 /// [`PipelineError::Report`], [`PipelineError::Eval`].
@@ -33,12 +33,11 @@ pub fn dose_page(
     sct: &Volume<f32>,
     target: &Mask,
     settings: &DoseSettings,
+    fidelity: Option<&Fidelity>,
 ) -> Result<String, PipelineError> {
-    let mut report = Report::new(title).fact("program", program());
-    for section in dose_sections(comparison, ct, sct, target, settings)? {
-        report = report.section(section);
-    }
-    Ok(report.to_html())
+    let sections = dose_sections(comparison, ct, sct, target, settings)?;
+    let sections = sections.into_iter().chain(fidelity.map(Fidelity::section));
+    Ok(sections.fold(Report::new(title).fact("program", program()), Report::section).to_html())
 }
 
 /// The sections of [`dose_page`], for other pages.

@@ -11,6 +11,7 @@ use synthct_phantom::PhantomError;
 use synthct_prep::PrepError;
 use synthct_register::RegisterError;
 use synthct_report::ReportError;
+use synthct_rt::RtError;
 
 /// Why a step of the line failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,9 @@ pub enum PipelineError {
     /// Dose.
     #[error(transparent)]
     Dose(#[from] DoseError),
+    /// Structures and plans.
+    #[error(transparent)]
+    Rt(#[from] RtError),
     /// Phantoms.
     #[error(transparent)]
     Phantom(#[from] PhantomError),
