@@ -96,7 +96,9 @@ impl Goals {
         for (n, level) in levels.iter().enumerate() {
             let inside = level.target.as_slice();
             let own: Vec<usize> = (0..inside.len()).filter(|&at| inside[at] && !taken[at]).collect();
-            own.iter().for_each(|&at| taken[at] = true);
+            for &at in &own {
+                taken[at] = true;
+            }
             goals.add(&own, level.dose_gy);
             if n == 0 {
                 goals.highest = 0..goals.voxels.len();
