@@ -1,5 +1,6 @@
 //! The doses of a case on disk, for a run that was stopped.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -56,7 +57,10 @@ pub(super) fn fingerprint(
         hash.update(name);
         image(&mut hash, sct);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("because a string takes any text");
+        text
+    })
 }
 
 fn file_of(name: &str) -> String {
