@@ -31,6 +31,18 @@ enum Command {
         #[arg(long, default_value = "target/demo")]
         out: PathBuf,
     },
+    /// `sct train` in a release build, with CUDA where there is an NVIDIA GPU; it says what it computes on
+    Train {
+        /// Passed on to `sct train`, for example `--data cohort --preset 3tn --out run`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// `sct study` in the same way
+    Study {
+        /// Passed on to `sct study`, for example `ablation.json --resume`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run every test of the workspace; tests on real data run when SCT_TEST_DATA names their folder
     Test {
         /// Passed on to `cargo test`, for example `-p synthct-io`
@@ -60,6 +72,8 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Demo { quick, out } => demo(quick, &out),
+        Command::Train { arguments } => sct("train", &arguments),
+        Command::Study { arguments } => sct("study", &arguments),
         Command::Test { arguments } => test(&arguments),
         Command::Ci => ci(),
         Command::CheckCuda => cuda_check::run(),
@@ -70,6 +84,23 @@ fn main() -> Result<()> {
             if dry_run { publish.args(["--dry-run"]).run() } else { publish.run() }
         }
     }
+}
+
+/// Runs a command of the program in a release build.
+fn sct(command: &str, arguments: &[String]) -> Result<()> {
+    let mut run = cargo(&["run", "--release", "--package", "synthct-cli", "--bin", "sct"]);
+    if has_gpu() {
+        run = run.args(["--features", "cudnn"]);
+    }
+    run.args(["--", command]).args(arguments).run()
+}
+
+/// Whether NVIDIA's driver finds a GPU.
+fn has_gpu() -> bool {
+    std::process::Command::new("nvidia-smi")
+        .arg("-L")
+        .output()
+        .is_ok_and(|output| output.status.success() && output.stdout.starts_with(b"GPU "))
 }
 
 fn demo(quick: bool, out: &std::path::Path) -> Result<()> {

@@ -26,6 +26,7 @@ pub(crate) mod predict;
 pub(crate) mod prepare;
 pub(crate) mod register;
 pub(crate) mod resample;
+pub(crate) mod study;
 pub(crate) mod train;
 mod treatment;
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use commands::{
     compare_dose, convert, demo, dose, dvh, evaluate, gamma, info, mask, n4, normalize, phantom, predict,
-    prepare, register, resample, train,
+    prepare, register, resample, study, train,
 };
 use progress::Ui;
 
@@ -59,6 +59,7 @@ enum Command {
     CompareDose(compare_dose::Arguments),
     Gamma(gamma::Arguments),
     Dvh(dvh::Arguments),
+    Study(study::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         Command::CompareDose(arguments) => compare_dose::run(&arguments, &ui),
         Command::Gamma(arguments) => gamma::run(&arguments),
         Command::Dvh(arguments) => dvh::run(&arguments),
+        Command::Study(arguments) => study::run(&arguments, &ui),
         Command::Demo(arguments) => demo::run(&arguments, &ui),
     };
     match done {

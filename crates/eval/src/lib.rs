@@ -7,6 +7,7 @@
 //! chosen).
 //! The single metrics are free functions: [`mae_hu`], [`psnr_db`], [`ssim_synthrad2023`], [`ms_ssim_synthrad2025`],
 //! [`ssim()`] with a chosen window, [`dice`].
+//! Of uncertainties: [`reliability()`] (do they tell how large errors are?) and [`roc_auc`].
 //! Of doses: [`gamma()`] (agreement in dose or position), [`Dvh`] (what a structure receives), [`dose_mae`] and
 //! [`dvh_metric`] (the challenge's figures).
 //! Of two methods on the same cases: [`paired_tests`].
@@ -21,6 +22,7 @@ mod gamma;
 mod inputs;
 mod metrics;
 mod region;
+mod reliability;
 mod similarity;
 mod ssim;
 mod statistics;
@@ -38,6 +40,7 @@ pub use gamma::{
 };
 pub use metrics::{BoneDice, ImageMetrics, RegionValues, evaluate_sct, evaluate_sct_with};
 pub use region::{HuRange, Regions};
+pub use reliability::{Reliability, ReliabilityBin, reliability, roc_auc};
 pub use similarity::{ms_ssim_synthrad2025, ssim_synthrad2023};
 pub use ssim::{Ssim, SsimConfig, SsimWindow, ssim};
 pub use statistics::{

@@ -41,6 +41,34 @@ impl MeanSd {
     }
 }
 
+impl ImageSummary {
+    /// The means alone, as if of one case: the average of one case's results, for instance over seeds.
+    pub fn means(&self) -> ImageMetrics {
+        let mean = |value: &Option<MeanSd>| value.map(|value| value.mean);
+        let by_region = |values: &RegionValues<MeanSd>| RegionValues {
+            body: mean(&values.body),
+            bone: mean(&values.bone),
+            soft_tissue: mean(&values.soft_tissue),
+            air: mean(&values.air),
+        };
+        ImageMetrics {
+            mae_hu: by_region(&self.mae_hu),
+            mean_error_hu: by_region(&self.mean_error_hu),
+            dice: by_region(&self.dice),
+            bone_dice_by_threshold: (self.bone_dice_by_threshold.iter())
+                .map(|entry| BoneDice { threshold_hu: entry.threshold_hu, dice: entry.dice.mean })
+                .collect(),
+            ssim: mean(&self.ssim),
+            ms_ssim: mean(&self.ms_ssim),
+            psnr_db: mean(&self.psnr_db),
+            psnr_synthrad2025_db: mean(&self.psnr_synthrad2025_db),
+            n: 1,
+            definitions: self.definitions.clone(),
+            notes: self.notes.clone(),
+        }
+    }
+}
+
 /// The mean and standard deviation of each metric over the cases that have it.
 ///
 /// Definitions on which the cases do not agree are joined by " / "; notes of cases are kept with the case's number from 1.
@@ -117,6 +145,9 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json)?;
         assert_eq!(value["mae_hu"]["bone"]["mean"], 3.0);
         assert_eq!(value["n"], 3);
+        let means = summary.means();
+        assert_eq!((means.mae_hu.bone, means.n), (Some(3.0), 1));
+        assert_eq!(summarize(&[means.clone()]).means(), means);
         assert!(value["ssim"]["mean"].is_number() && value["psnr_db"]["sd"].is_number());
         assert!(!json.contains("null"));
         let back: ImageSummary = serde_json::from_str(&json)?;

@@ -1,9 +1,11 @@
-//! Baselines that look at one voxel at a time: what a network has to beat.
+//! Baselines that learn a curve or a threshold: what a network has to beat.
 
 mod bulk_density;
+mod dixon;
 mod voxel_regression;
 
 pub use bulk_density::{BulkDensity, BulkDensityTable};
+pub use dixon::DixonBulkDensity;
 pub use voxel_regression::VoxelRegression;
 
 use rayon::prelude::*;

@@ -3,10 +3,15 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use synthct_loss::RoiLossWeights;
-use synthct_nn::{Precision, RoiNetConfig};
-use synthct_prep::{AugmentationConfig, N4Config};
+use synthct_nn::{BackboneConfig, DiscriminatorConfig, Precision, UNetConfig};
+use synthct_prep::{AugmentationConfig, N4Config, NyulConfig};
 
-use crate::{BulkDensityTable, FieldProblem, ModelError, NormalizationMethod, OptimizerConfig};
+use crate::{
+    AdamConfig, Architecture, BulkDensityTable, BulkDensityTraining, CascadeTraining, DixonBulkDensity,
+    DixonBulkDensityTraining, FieldProblem, LearningRateSchedule, LossWeighting, ModelError,
+    NormalizationMethod, OptimizerConfig, Pix2PixTraining, RoiNetTraining, RoiVariant,
+    VoxelRegressionTraining,
+};
 
 /// The settings of a training.
 ///
@@ -29,6 +34,14 @@ use crate::{BulkDensityTable, FieldProblem, ModelError, NormalizationMethod, Opt
 /// | `augmentation` | – | [`AugmentationConfig::mirror_and_noise`] | [`AugmentationConfig`] | noise and mirroring are the paper's, their size ours |
 /// | `skip_slices_without_body` | – | true | – | ours |
 /// | `checkpoint_every_steps` | steps | none: every epoch | ≥ 1 | ours |
+/// | `context_slices` | slices | 0; pix2pix 1 | any | 2.5-D input is the pelvic paper's |
+/// | `schedule` | – | constant | [`LearningRateSchedule`] | the papers name none |
+/// | `early_stopping_epochs` | epochs | none | ≥ 1 | ours |
+/// | `average_decay` | – | none | [0, 1) | ours |
+///
+/// The preset `pix2pix` takes its epochs (100), batch size (3), Adam and learning rate (2e-4), and intensities from −1 to 1
+/// (Nyúl) from the pelvic paper; that Adam's β₁ is 0.5 is from Isola et al. (2017), arXiv:1611.07004.
+/// A `cascade` trains each stage for `epochs` epochs.
 ///
 /// The baselines use `architecture`, `channels` and what concerns the MR's preparation (`spacing_mm`, `crop_margin_mm`,
 /// `bias_correction`, `normalization`); the rest has no effect on them.
@@ -82,74 +95,22 @@ pub struct TrainConfig {
     pub skip_slices_without_body: bool,
     /// If given, a checkpoint is also written after this many steps within an epoch.
     pub checkpoint_every_steps: Option<usize>,
-}
-
-/// What is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Architecture {
-    /// The RoI-focused multi-task network.
-    RoiNet(RoiNetTraining),
-    /// A curve of HU over MR intensity.
-    VoxelRegression(VoxelRegressionTraining),
-    /// One HU for each tissue class, the class told by MR intensity.
-    BulkDensity(BulkDensityTraining),
-}
-
-/// The settings of the RoI-focused multi-task network.
-///
-/// | field | unit | preset | range | source |
-/// |---|---|---|---|---|
-/// | `variant` | – | by preset | – | the paper's |
-/// | `filters` | – | 16 | ≥ 1 | ours |
-/// | `dropout` | – | 0.1 | [0, 1) | ours |
-/// | `loss_weights` | – | 1.0, 1.5, 1.3 | ≥ 0, one > 0 | the paper's |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RoiNetTraining {
-    /// Which heads and losses.
-    pub variant: RoiVariant,
-    /// Filters of the first block.
-    pub filters: usize,
-    /// The share of feature maps dropped in training.
-    pub dropout: f32,
-    /// The weights of the tasks' losses; the ones of absent heads have no effect.
-    pub loss_weights: RoiLossWeights,
-}
-
-/// The four networks of the paper's ablation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RoiVariant {
-    /// Whole-image HU (weighted MAE of the body), bone HU (MAE in bone), bone mask (Dice loss).
-    #[serde(rename = "3tn")]
-    ThreeTask,
-    /// Whole-image HU (weighted MAE of the body) and bone HU (MAE in bone).
-    #[serde(rename = "2tn")]
-    TwoTask,
-    /// Whole-image HU with the weighted MAE of the body.
-    #[serde(rename = "1tn-fl")]
-    OneTaskFocused,
-    /// Whole-image HU with the plain MAE of the whole image.
-    #[serde(rename = "1tn-gl")]
-    OneTaskGlobal,
-}
-
-/// The settings of the voxel-wise regression baseline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VoxelRegressionTraining {
-    /// The number of intensity bins with about as many voxels each; ours: 256, from 2 to 65536.
-    pub n_bins: usize,
-}
-
-/// The settings of the bulk-density baseline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BulkDensityTraining {
-    /// The number of intensity bins with about as many voxels each; ours: 256, from 2 to 65536.
-    pub n_bins: usize,
-    /// The HU of each tissue class.
-    pub table: BulkDensityTable,
+    /// Slices above and below each slice that are shown as further channels: 1 is "2.5-D" with three slices.
+    ///
+    /// At the ends of an image its last slice is repeated.
+    #[serde(default)]
+    pub context_slices: usize,
+    /// How the step size changes with the epochs.
+    #[serde(default)]
+    pub schedule: LearningRateSchedule,
+    /// If given, a training ends after this many epochs without a new best one.
+    #[serde(default)]
+    pub early_stopping_epochs: Option<usize>,
+    /// If given, an exponential moving average of the weights with this decay is validated and kept instead of the weights.
+    ///
+    /// In step t the decay is at most (1 + t) / (10 + t), so that the first weights are soon forgotten.
+    #[serde(default)]
+    pub average_decay: Option<f64>,
 }
 
 /// Reads the augmentation, also as versions before rotation and scaling stored it.
@@ -179,21 +140,20 @@ fn augmentation_of_any_version<'de, D: Deserializer<'de>>(
     })
 }
 
-impl RoiNetTraining {
-    /// The network for a number of channels.
-    pub fn network(&self, in_channels: usize) -> RoiNetConfig {
-        let (bone_hu, bone_mask) = match self.variant {
-            RoiVariant::ThreeTask => (true, true),
-            RoiVariant::TwoTask => (true, false),
-            RoiVariant::OneTaskFocused | RoiVariant::OneTaskGlobal => (false, false),
-        };
-        RoiNetConfig { in_channels, filters: self.filters, dropout: self.dropout, bone_hu, bone_mask }
-    }
-}
-
 impl TrainConfig {
     /// The names that [`TrainConfig::preset`] knows.
-    pub const PRESETS: [&str; 6] = ["3tn", "2tn", "1tn-fl", "1tn-gl", "regression", "bulk-density"];
+    pub const PRESETS: [&str; 10] = [
+        "3tn",
+        "2tn",
+        "1tn-fl",
+        "1tn-gl",
+        "3tn-uncertainty",
+        "pix2pix",
+        "cascade",
+        "regression",
+        "bulk-density",
+        "dixon-bulk-density",
+    ];
 
     /// The settings of a preset: the paper's where it gives them, else ours.
     ///
@@ -207,23 +167,41 @@ impl TrainConfig {
     /// # Errors
     /// [`ModelError::UnknownPreset`] with all names.
     pub fn preset(name: &str) -> Result<Self, ModelError> {
-        let network = |variant| {
+        let weighted = |variant, weighting| {
             Architecture::RoiNet(RoiNetTraining {
                 variant,
                 filters: 16,
                 dropout: 0.1,
                 loss_weights: RoiLossWeights::paper(),
+                weighting,
             })
         };
+        let network = |variant| weighted(variant, LossWeighting::Fixed);
         let architecture = match name {
             "3tn" => network(RoiVariant::ThreeTask),
             "2tn" => network(RoiVariant::TwoTask),
             "1tn-fl" => network(RoiVariant::OneTaskFocused),
             "1tn-gl" => network(RoiVariant::OneTaskGlobal),
+            "3tn-uncertainty" => weighted(RoiVariant::ThreeTask, LossWeighting::Uncertainty),
+            "pix2pix" => Architecture::Pix2Pix(Pix2PixTraining {
+                generator: BackboneConfig::UNet(UNetConfig::pix2pix()),
+                discriminator: DiscriminatorConfig { filters: 32 },
+                l1_weight: 1.0,
+                adversarial_weight: 1.0,
+            }),
+            "cascade" => Architecture::Cascade(CascadeTraining {
+                segmentation: BackboneConfig::UNet(UNetConfig::plain()),
+                regression: BackboneConfig::UNet(UNetConfig::plain()),
+                loss_weights: RoiLossWeights::paper(),
+            }),
             "regression" => Architecture::VoxelRegression(VoxelRegressionTraining { n_bins: 256 }),
             "bulk-density" => Architecture::BulkDensity(BulkDensityTraining {
                 n_bins: 256,
                 table: BulkDensityTable::pmc6783518(),
+            }),
+            "dixon-bulk-density" => Architecture::DixonBulkDensity(DixonBulkDensityTraining {
+                table: BulkDensityTable::pmc6783518(),
+                skin_mm: 4.0,
             }),
             _ => {
                 return Err(ModelError::UnknownPreset {
@@ -232,7 +210,7 @@ impl TrainConfig {
                 });
             }
         };
-        Ok(Self {
+        let paper_a = Self {
             architecture,
             channels: vec!["mr".to_owned()],
             spacing_mm: None,
@@ -250,6 +228,31 @@ impl TrainConfig {
             augmentation: AugmentationConfig::mirror_and_noise(),
             skip_slices_without_body: true,
             checkpoint_every_steps: None,
+            context_slices: 0,
+            schedule: LearningRateSchedule::Constant,
+            early_stopping_epochs: None,
+            average_decay: None,
+        };
+        Ok(match name {
+            "pix2pix" => Self {
+                epochs: 100,
+                batch_size: 3,
+                optimizer: OptimizerConfig::Adam(AdamConfig { beta1: 0.5, ..AdamConfig::pytorch() }),
+                learning_rate: 2e-4,
+                normalization: NormalizationMethod::NyulInBody(NyulConfig {
+                    output_range: [-1.0, 1.0],
+                    ..NyulConfig::intensity_normalization()
+                }),
+                context_slices: 1,
+                ..paper_a
+            },
+            "dixon-bulk-density" => Self {
+                channels: DixonBulkDensity::CHANNELS.map(str::to_owned).to_vec(),
+                bias_correction: None,
+                normalization: NormalizationMethod::AsAcquired,
+                ..paper_a
+            },
+            _ => paper_a,
         })
     }
 
@@ -309,8 +312,22 @@ impl TrainConfig {
         if let Some(norm) = self.max_gradient_norm {
             require(positive(norm), "max_gradient_norm", norm.to_string(), "finite and above zero");
         }
-        if let Some(steps) = self.checkpoint_every_steps {
-            require(steps >= 1, "checkpoint_every_steps", steps.to_string(), "one or more");
+        for (field, value) in [
+            ("checkpoint_every_steps", self.checkpoint_every_steps),
+            ("early_stopping_epochs", self.early_stopping_epochs),
+        ] {
+            if let Some(value) = value {
+                require(value >= 1, field, value.to_string(), "one or more");
+            }
+        }
+        require(
+            self.schedule.is_usable(self.epochs),
+            "schedule",
+            format!("{:?}", self.schedule),
+            "a final factor in [0, 1], or a first epoch of the decay from 1 to `epochs`",
+        );
+        if let Some(decay) = self.average_decay {
+            require((0.0..1.0).contains(&decay), "average_decay", decay.to_string(), "in [0, 1)");
         }
         let found = self.bias_correction.as_ref().map(N4Config::problems).unwrap_or_default();
         require(found.is_empty(), "bias_correction", found.join("; "), "usable");
@@ -319,45 +336,35 @@ impl TrainConfig {
         {
             require(ok, field, value, allowed);
         }
-        match &self.architecture {
-            Architecture::RoiNet(network) => {
-                require(
-                    network.filters >= 1,
-                    "architecture.filters",
-                    network.filters.to_string(),
-                    "one or more",
-                );
-                require(
-                    (0.0..1.0).contains(&network.dropout),
-                    "architecture.dropout",
-                    network.dropout.to_string(),
-                    "in [0, 1)",
-                );
-                let RoiLossWeights { body, bone_mask, bone_hu } = network.loss_weights;
-                require(
-                    [body, bone_mask, bone_hu].iter().all(|w| w.is_finite() && *w >= 0.0) && body > 0.0,
-                    "architecture.loss_weights",
-                    format!("{:?}", network.loss_weights),
-                    "finite, zero or more, and above zero for the body",
-                );
-            }
-            Architecture::VoxelRegression(VoxelRegressionTraining { n_bins })
-            | Architecture::BulkDensity(BulkDensityTraining { n_bins, .. }) => {
-                require(
-                    (2..=65536).contains(n_bins),
-                    "architecture.n_bins",
-                    n_bins.to_string(),
-                    "from 2 to 65536",
-                );
+        problems.extend(self.architecture.problems());
+        if let Architecture::DixonBulkDensity(_) = self.architecture {
+            let compares_channels =
+                self.bias_correction.is_none() && self.normalization == NormalizationMethod::AsAcquired;
+            for (ok, field, value, allowed) in [
+                (
+                    self.channels.len() == 3,
+                    "channels",
+                    format!("{:?}", self.channels),
+                    "in-phase, water and fat",
+                ),
+                (
+                    compares_channels,
+                    "normalization, bias_correction",
+                    "a change of each channel by itself".to_owned(),
+                    "as-acquired and none: this method compares channels with each other",
+                ),
+            ] {
+                if !ok {
+                    problems.push(FieldProblem { field, value, allowed });
+                }
             }
         }
-        if let Architecture::BulkDensity(BulkDensityTraining { table, .. }) = &self.architecture {
-            require(
-                table.is_ascending(),
-                "architecture.table",
-                format!("{table:?}"),
-                "finite and ascending: air, fat, muscle, bone",
-            );
+        if self.precision != Precision::F32 && !self.architecture.computes_in_bf16() {
+            problems.push(FieldProblem {
+                field: "precision",
+                value: self.precision.name().to_owned(),
+                allowed: "f32 for this architecture",
+            });
         }
         if problems.is_empty() { Ok(()) } else { Err(ModelError::Config { problems }) }
     }
@@ -404,6 +411,9 @@ mod tests {
         config.learning_rate = f64::NAN;
         config.max_gradient_norm = Some(0.0);
         config.checkpoint_every_steps = Some(0);
+        config.early_stopping_epochs = Some(0);
+        config.schedule = LearningRateSchedule::Cosine { final_factor: 2.0 };
+        config.average_decay = Some(1.0);
         config.bias_correction = Some(N4Config { shrink_factor: 0, ..N4Config::default() });
         config.normalization = NormalizationMethod::PercentileInBody(PercentileConfig {
             low_percent: 50.0,
@@ -417,6 +427,7 @@ mod tests {
             filters: 0,
             dropout: 1.0,
             loss_weights: RoiLossWeights { body: 0.0, bone_mask: 1.0, bone_hu: 1.0 },
+            weighting: LossWeighting::Fixed,
         });
         let Err(ModelError::Config { problems }) = config.validate() else {
             return Err("a bad configuration was accepted".into());
@@ -437,6 +448,9 @@ mod tests {
             "learning_rate",
             "max_gradient_norm",
             "checkpoint_every_steps",
+            "early_stopping_epochs",
+            "schedule",
+            "average_decay",
             "bias_correction",
             "normalization",
             "augmentation.stretch",
@@ -459,6 +473,11 @@ mod tests {
         assert_eq!(fields.remove("precision").ok_or("no field `precision`")?, "f32");
         assert_eq!(fields.remove("normalization").ok_or("no field `normalization`")?, "zscore-in-body");
         fields.remove("bias_correction").ok_or("no field `bias_correction`")?;
+        for field in ["context_slices", "schedule", "early_stopping_epochs", "average_decay"] {
+            fields.remove(field).ok_or(field)?;
+        }
+        let network = fields["architecture"].as_object_mut().ok_or("no object")?;
+        network.remove("weighting").ok_or("no field `weighting`")?;
         fields.insert(
             "augmentation".to_owned(),
             serde_json::json!({ "mirror": true, "noise_sd": 0.03, "scale": 0.05 }),

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use synthct_image::{ImageError, Interpolation, Mask, Volume, VoxelIndex, resample};
 use synthct_prep::{AugmentationConfig, AugmentationDraw, MrScale};
 
-use crate::preprocessing::{PlacedMr, PreparedMr};
+use crate::preprocessing::{PlacedMr, PreparedMr, neighbors};
 use crate::random::{Purpose, stream};
 use crate::{Case, CaseProblem, ModelError, Normalization, Preprocessing};
 
@@ -42,6 +42,7 @@ pub(crate) struct Dataset {
     cases: Vec<PreparedCase>,
     slices: Vec<SliceRef>,
     size_multiple: usize,
+    context: usize,
 }
 
 /// Slices of one size, as tensors `[N, C, H, W]` and `[N, 1, H, W]`.
@@ -93,6 +94,13 @@ impl PlacedCase {
 }
 
 impl PreparedCase {
+    /// A case whose channels are taken as they are.
+    #[cfg(test)]
+    pub(crate) fn for_test(id: &str, channels: Vec<Volume<f32>>, ct: Volume<f32>, body: Mask) -> Self {
+        let scales = vec![MrScale { zero_signal: 0.0, mean: 0.0, sd: 1.0 }; channels.len()];
+        Self { id: id.to_owned(), channels, scales, ct, body }
+    }
+
     /// Checks that the MR suits the augmentation.
     pub(crate) fn require_suited(&self, augmentation: &AugmentationConfig) -> Result<(), ModelError> {
         let mut scales = self.scales.iter();
@@ -103,10 +111,11 @@ impl PreparedCase {
 }
 
 impl Dataset {
-    /// The slices of `cases`, those without body left out if asked.
+    /// The slices of `cases`, those without body left out if asked; their sizes are padded to the multiple, and so many
+    /// neighbours on each side are shown beside them.
     pub(crate) fn new(
         cases: Vec<PreparedCase>,
-        size_multiple: usize,
+        [size_multiple, context]: [usize; 2],
         skip_slices_without_body: bool,
     ) -> Self {
         let mut slices = Vec::new();
@@ -118,7 +127,7 @@ impl Dataset {
                 }
             }
         }
-        Self { cases, slices, size_multiple }
+        Self { cases, slices, size_multiple, context }
     }
 
     /// The number of slices.
@@ -172,7 +181,8 @@ impl Dataset {
         device: &Device,
     ) -> Result<Batch, ModelError> {
         let size = slices.first().map_or([0, 0], |&slice| self.padded_size(slice));
-        let n_channels = slices.first().map_or(0, |slice| self.cases[slice.case].channels.len());
+        let n_channels =
+            slices.first().map_or(0, |slice| self.cases[slice.case].channels.len() * (2 * self.context + 1));
         let n = slices.len() * size[0] * size[1];
         let mut mr = Vec::with_capacity(n * n_channels);
         let (mut ct, mut body, mut bone) =
@@ -208,8 +218,11 @@ impl Dataset {
     fn slice_images(&self, slice: SliceRef) -> Result<SliceImages, ModelError> {
         let case = &self.cases[slice.case];
         let mut channels = Vec::with_capacity(case.channels.len());
+        let [_, _, n_slices] = case.ct.grid().size_ijk();
         for (channel, &scale) in case.channels.iter().zip(&case.scales) {
-            channels.push((one_slice(channel, slice.k)?, scale));
+            for k in neighbors(slice.k, self.context, n_slices) {
+                channels.push((one_slice(channel, k)?, scale));
+            }
         }
         let body = Mask::new(one_slice(case.body.volume(), slice.k)?);
         Ok(SliceImages { channels, ct: one_slice(&case.ct, slice.k)?, body })
@@ -218,6 +231,7 @@ impl Dataset {
 
 /// The images of one slice, on a grid with a single k.
 struct SliceImages {
+    /// Each MR channel's neighbours, the slice itself among them.
     channels: Vec<(Volume<f32>, MrScale)>,
     ct: Volume<f32>,
     body: Mask,
@@ -288,7 +302,7 @@ mod tests {
     #[test]
     fn slices_are_padded_at_their_far_ends_and_regions_lie_where_they_belong()
     -> Result<(), Box<dyn std::error::Error>> {
-        let dataset = Dataset::new(vec![case("a", [3, 4, 3])?], 5, true);
+        let dataset = Dataset::new(vec![case("a", [3, 4, 3])?], [5, 0], true);
         assert_eq!(dataset.n_slices(), 2, "the slice without body is left out");
         let batches = dataset.batches_in_order(8);
         assert_eq!(batches, [[SliceRef { case: 0, k: 1 }, SliceRef { case: 0, k: 2 }]]);
@@ -324,8 +338,35 @@ mod tests {
     }
 
     #[test]
+    fn neighbors_are_channels_and_change_alike() -> Result<(), Box<dyn std::error::Error>> {
+        let dataset = Dataset::new(vec![case("a", [3, 4, 3])?], [5, 1], true);
+        let slices = &dataset.batches_in_order(8)[0];
+        let batch = dataset.batch(slices, None, &Device::Cpu)?;
+        assert_eq!(batch.mr.dims(), [2, 6, 5, 5]);
+        // Slices 1 and 2 of three; of each channel the slice below, the slice, the slice above or the last one again.
+        for (n, hundreds) in [[0.0, 100.0, 200.0], [100.0, 200.0, 200.0]].into_iter().enumerate() {
+            for (channel, expected) in hundreds.iter().chain(&hundreds.map(|value| -value)).enumerate() {
+                let sign = if channel < 3 { 1.0 } else { -1.0 };
+                let found = plane(&batch.mr, n, channel)?[3][2];
+                assert!(
+                    (found - (expected + 32.0 * sign)).abs() < 1e-6,
+                    "slice {n}, channel {channel}: {found}"
+                );
+            }
+        }
+        let config = AugmentationConfig { mirror_probability: 1.0, ..AugmentationConfig::neutral() };
+        let mut rng = stream(1, Purpose::Augmentation, 1, 1);
+        let mirrored = dataset.batch(slices, Some((&config, &mut rng)), &Device::Cpu)?;
+        for channel in 0..6 {
+            let (found, plain) = (plane(&mirrored.mr, 0, channel)?, plane(&batch.mr, 0, channel)?);
+            assert!((found[1][0] - plain[1][2]).abs() < 1e-6 && (found[1][1] - plain[1][1]).abs() < 1e-6);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn mirroring_turns_image_and_truth_together() -> Result<(), Box<dyn std::error::Error>> {
-        let dataset = Dataset::new(vec![case("a", [3, 4, 2])?], 5, true);
+        let dataset = Dataset::new(vec![case("a", [3, 4, 2])?], [5, 0], true);
         let slices = &dataset.batches_in_order(1)[0];
         let config = AugmentationConfig { mirror_probability: 0.5, ..AugmentationConfig::neutral() };
         let plain = dataset.batch(slices, None, &Device::Cpu)?;
@@ -375,7 +416,7 @@ mod tests {
             body: Mask::from_values(&ct, |&hu| hu > -500.0),
             ct,
         };
-        let dataset = Dataset::new(vec![case], 8, true);
+        let dataset = Dataset::new(vec![case], [8, 0], true);
         let slices = &dataset.batches_in_order(1)[0];
         let config = AugmentationConfig {
             rotation_probability: 1.0,
@@ -406,7 +447,7 @@ mod tests {
     #[test]
     fn every_slice_comes_once_an_epoch_with_others_of_its_size() -> Result<(), Box<dyn std::error::Error>> {
         let cases = vec![case("a", [3, 4, 9])?, case("b", [3, 6, 6])?, case("c", [2, 5, 7])?];
-        let dataset = Dataset::new(cases, 5, true);
+        let dataset = Dataset::new(cases, [5, 0], true);
         let all: Vec<_> = dataset.batches_in_order(100).concat();
         assert_eq!(all.len(), 8 + 5 + 6);
         let mut orders = Vec::new();

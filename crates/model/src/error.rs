@@ -125,6 +125,15 @@ pub enum ModelError {
         /// What is wrong.
         what: String,
     },
+    /// A stage of a model that does not fit another model.
+    #[error("a stage of one model cannot take the place of another's: {what}")]
+    OtherStage {
+        /// Why.
+        what: &'static str,
+    },
+    /// Models that were to be combined into one prediction, but there are none.
+    #[error("an ensemble needs at least one model")]
+    EmptyEnsemble,
     /// The caller stopped a prediction.
     #[error("stopped on request")]
     Stopped,

@@ -79,7 +79,7 @@ pub enum TrainEvent {
         validation: LossTerms,
         /// The best epoch so far.
         best_epoch: usize,
-        /// Its combined validation loss.
+        /// Its validation loss, of those that epochs are compared by.
         best_validation_loss: f64,
     },
     /// The package is written.
@@ -89,9 +89,10 @@ pub enum TrainEvent {
 /// The combined loss and its terms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossTerms {
-    /// The combined loss: what is minimized.
+    /// The combined loss: what is minimized; of a pix2pix pair the generator's.
     pub total: f64,
     /// Each task's loss by name, without its weight: `body` or `whole` (MAE in units of 1000 HU), `bone_hu` (the same),
-    /// `bone_mask` (Dice loss).
+    /// `bone_mask` (Dice loss); with learnt weights each task's `log_variance_…`; of a pix2pix pair `l1` (images from −1 to
+    /// 1), `adversarial` and `discriminator` (cross entropies).
     pub terms: Vec<(&'static str, f64)>,
 }

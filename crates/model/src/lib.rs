@@ -5,13 +5,14 @@
 //!
 //! A model sees axial slices of an axis-aligned grid; how an MR gets there is [`Preprocessing`], which is stored in the
 //! package and applied identically in training and prediction.
-//! Two [baselines](crate::Architecture) that see one voxel at a time are trained and applied the same way.
+//! [Baselines](crate::Architecture) that learn a curve or a threshold are trained and applied the same way.
 //!
 //! This crate reads no image files, registers nothing, and measures no synthetic CT.
 //! It reads no clock and no environment, picks no device, and prints nothing; progress leaves through a
 //! [`TrainObserver`].
 
 mod ahead;
+mod architecture;
 mod baseline;
 mod case;
 mod computed_on;
@@ -20,6 +21,7 @@ mod dataset;
 mod error;
 mod event;
 mod files;
+mod learner;
 mod network;
 mod normalization;
 mod optimizer;
@@ -28,17 +30,20 @@ mod predict;
 mod preprocessing;
 mod random;
 mod run_folder;
+mod schedule;
 mod sha256;
 mod train;
 mod trainer;
 
-pub use baseline::{BulkDensity, BulkDensityTable, VoxelRegression};
+pub use architecture::{
+    Architecture, BulkDensityTraining, CascadeTraining, DixonBulkDensityTraining, LossWeighting,
+    Pix2PixTraining, RoiNetTraining, RoiVariant, VoxelRegressionTraining,
+};
+pub use baseline::{BulkDensity, BulkDensityTable, DixonBulkDensity, VoxelRegression};
 pub use candle_core;
 pub use case::{Case, check_cases};
 pub use computed_on::device_kind;
-pub use config::{
-    Architecture, BulkDensityTraining, RoiNetTraining, RoiVariant, TrainConfig, VoxelRegressionTraining,
-};
+pub use config::TrainConfig;
 pub use error::{CaseProblem, FieldProblem, ModelError};
 pub use event::{LossTerms, TrainEvent, TrainObserver, Unobserved};
 pub use normalization::{Normalization, NormalizationMethod};
@@ -46,8 +51,9 @@ pub use optimizer::{AdamConfig, NadamConfig, Optimizer, OptimizerConfig, Optimiz
 pub use package::{CaseIdentity, ModelPackage, PACKAGE_FORMAT_VERSION, PackagedModel, Provenance};
 pub use predict::{
     HeadImages, OutsideBody, PredictOptions, PredictProgress, PredictWarning, Prediction, SCT_RANGE_HU,
-    predict,
+    predict, predict_ensemble,
 };
 pub use preprocessing::{BodyMethod, Orientation, Preprocessing};
 pub use run_folder::{RunRecord, read_run};
+pub use schedule::LearningRateSchedule;
 pub use train::{RunMode, TrainOutcome, train};

@@ -21,6 +21,9 @@ pub enum NormalizationMethod {
     /// Networks learn best from values near one: an output range of −1 to 1 suits them better than 1 to 100.
     #[serde(rename = "nyul-in-body")]
     NyulInBody(NyulConfig),
+    /// As acquired: for methods that compare channels with each other, as Dixon's water with its fat.
+    #[serde(rename = "as-acquired")]
+    AsAcquired,
 }
 
 /// How intensities are brought to one scale: a [`NormalizationMethod`] with what it learnt from the training cases.
@@ -35,6 +38,9 @@ pub enum Normalization {
     /// [`NyulLandmarks::apply`] with landmarks inside the body; a standard scale a channel.
     #[serde(rename = "nyul-in-body")]
     NyulInBody(Vec<NyulLandmarks>),
+    /// As acquired.
+    #[serde(rename = "as-acquired")]
+    AsAcquired,
 }
 
 impl NormalizationMethod {
@@ -61,7 +67,7 @@ impl NormalizationMethod {
     /// The settings with the values they may have, as [`TrainConfig::validate`](crate::TrainConfig::validate) wants them.
     pub(crate) fn fields(&self) -> Vec<(&'static str, String, bool, &'static str)> {
         let problem = match self {
-            Self::ZScoreInBody => None,
+            Self::ZScoreInBody | Self::AsAcquired => None,
             Self::PercentileInBody(config) => config.validate().err(),
             Self::NyulInBody(config) => NyulFit::new(config.clone()).err(),
         };
@@ -77,6 +83,7 @@ impl NormalizationMethod {
     ) -> Result<Normalization, PrepError> {
         match self {
             Self::ZScoreInBody => Ok(Normalization::ZScoreInBody),
+            Self::AsAcquired => Ok(Normalization::AsAcquired),
             Self::PercentileInBody(config) => Ok(Normalization::PercentileInBody(*config)),
             Self::NyulInBody(config) => {
                 let mut fits = vec![NyulFit::new(config.clone())?; n_channels];
@@ -95,7 +102,7 @@ impl Normalization {
     /// What is wrong with the values of a stored normalization, if something is.
     pub(crate) fn problem(&self, n_channels: usize) -> Option<String> {
         match self {
-            Self::ZScoreInBody => None,
+            Self::ZScoreInBody | Self::AsAcquired => None,
             Self::PercentileInBody(config) => config.validate().err().map(|error| error.to_string()),
             Self::NyulInBody(landmarks) => (landmarks.len() != n_channels)
                 .then(|| format!("{} standard scale(s) for {n_channels} channel(s)", landmarks.len())),
@@ -118,6 +125,7 @@ impl Normalization {
                 let (normalized, range) = percentile(channel, body, *config)?;
                 (normalized, range.at(0.0))
             }
+            Self::AsAcquired => (channel.clone(), 0.0),
             Self::NyulInBody(landmarks) => {
                 let map = landmarks[n].map_of(channel, Some(body))?;
                 (map.apply(channel), map.at(0.0))

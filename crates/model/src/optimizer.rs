@@ -113,6 +113,11 @@ impl Optimizer {
         Self { config, learning_rate, max_gradient_norm, progress, moments }
     }
 
+    /// Changes the step size of the steps to come.
+    pub const fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
+    }
+
     /// One step of all parameters down their gradients.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use synthct_nn::{Precision, RoiNetConfig};
+use synthct_nn::{BackboneConfig, Cascade, CascadeConfig, Precision, RoiNetConfig};
 
 use crate::error::chain;
 use crate::files::{
@@ -14,7 +14,7 @@ use crate::files::{
 };
 use crate::network::Network;
 use crate::sha256::hex_digest;
-use crate::{BulkDensity, ModelError, Preprocessing, TrainConfig, VoxelRegression};
+use crate::{BulkDensity, DixonBulkDensity, ModelError, Preprocessing, TrainConfig, VoxelRegression};
 
 /// The format version that this library writes and the only one it reads.
 pub const PACKAGE_FORMAT_VERSION: u32 = 1;
@@ -42,10 +42,22 @@ pub struct ModelPackage {
 pub enum PackagedModel {
     /// The RoI-focused multi-task network.
     RoiNet(RoiNetConfig),
+    /// The generator of a pix2pix pair.
+    #[serde(rename = "pix2pix")]
+    Pix2Pix {
+        /// Channels of its input.
+        in_channels: usize,
+        /// Its backbone.
+        generator: BackboneConfig,
+    },
+    /// Segmentation of bone, then regression.
+    Cascade(CascadeConfig),
     /// The voxel-wise regression baseline.
     VoxelRegression(VoxelRegression),
     /// The bulk-density baseline.
     BulkDensity(BulkDensity),
+    /// The bulk-density baseline from Dixon images.
+    DixonBulkDensity(DixonBulkDensity),
 }
 
 /// How a package came to be.
@@ -108,6 +120,18 @@ struct Format {
     format_version: u32,
 }
 
+impl PackagedModel {
+    /// The channels of a network's input; none for baselines.
+    pub(crate) const fn in_channels(&self) -> Option<usize> {
+        match self {
+            Self::RoiNet(config) => Some(config.in_channels),
+            Self::Pix2Pix { in_channels, .. } => Some(*in_channels),
+            Self::Cascade(config) => Some(config.in_channels),
+            Self::VoxelRegression(_) | Self::BulkDensity(_) | Self::DixonBulkDensity(_) => None,
+        }
+    }
+}
+
 impl ModelPackage {
     /// A package from its parts.
     pub(crate) const fn new(
@@ -139,6 +163,31 @@ impl ModelPackage {
         &self.weights
     }
 
+    /// This cascade with the segmentation of another one; its regression stays.
+    ///
+    /// The provenance stays that of the regression.
+    ///
+    /// # Errors
+    /// [`ModelError::OtherStage`] unless both are cascades of one segmentation network and one preprocessing.
+    pub fn with_segmentation_of(&self, other: &Self) -> Result<Self, ModelError> {
+        let (PackagedModel::Cascade(own), PackagedModel::Cascade(others)) = (&self.model, &other.model)
+        else {
+            return Err(ModelError::OtherStage { what: "both packages must be cascades" });
+        };
+        if (own.in_channels, &own.segmentation) != (others.in_channels, &others.segmentation) {
+            return Err(ModelError::OtherStage { what: "the segmentation networks differ" });
+        }
+        if self.preprocessing != other.preprocessing {
+            return Err(ModelError::OtherStage { what: "the MRs are prepared in different ways" });
+        }
+        let is_segmentation = |name: &str| name.starts_with(Cascade::SEGMENTATION);
+        let mut swapped = self.clone();
+        swapped.weights.retain(|name, _| !is_segmentation(name));
+        let theirs = other.weights.iter().filter(|(name, _)| is_segmentation(name));
+        swapped.weights.extend(theirs.map(|(name, tensor)| (name.clone(), tensor.clone())));
+        Ok(swapped)
+    }
+
     /// Writes the package as the folder `path`.
     ///
     /// The folder is written aside and renamed; a package that is there already is replaced.
@@ -165,7 +214,7 @@ impl ModelPackage {
             }
         }
         std::fs::create_dir_all(&new).map_err(io_error("create", &new))?;
-        let weights = if matches!(self.model, PackagedModel::RoiNet(_)) {
+        let weights = if self.model.in_channels().is_some() {
             let bytes = tensors_to_bytes(&self.weights, None)?;
             write_atomically(&new.join(WEIGHTS), &bytes)?;
             let (n_bytes, sha256) = (bytes.len(), hex_digest(&bytes));
@@ -217,18 +266,18 @@ impl ModelPackage {
             return Err(refuse(format!("preprocessing: {problem}")));
         }
         let weights = match (&manifest.model, &manifest.weights) {
-            (PackagedModel::RoiNet(network), Some(file)) => {
-                let n_channels = manifest.preprocessing.channels.len();
-                if network.in_channels != n_channels {
+            (PackagedModel::RoiNet(_) | PackagedModel::Pix2Pix { .. } | PackagedModel::Cascade(_), file) => {
+                let Some(file) = file else {
+                    return Err(refuse("a network without a weights file".to_owned()));
+                };
+                let (given, taken) = (manifest.preprocessing.in_channels(), manifest.model.in_channels());
+                if taken != Some(given) {
                     return Err(refuse(format!(
-                        "the network takes {} channel(s), the preprocessing names {n_channels}",
-                        network.in_channels
+                        "the network takes {} channel(s), the preprocessing gives {given}",
+                        taken.unwrap_or(0)
                     )));
                 }
-                load_weights(&folder, file, network)?
-            }
-            (PackagedModel::RoiNet(_), None) => {
-                return Err(refuse("a network without a weights file".to_owned()));
+                load_weights(&folder, file, &manifest.model)?
             }
             (PackagedModel::VoxelRegression(model), None) => {
                 model.check().map_err(refuse)?;
@@ -236,6 +285,13 @@ impl ModelPackage {
             }
             (PackagedModel::BulkDensity(model), None) => {
                 model.check().map_err(refuse)?;
+                BTreeMap::new()
+            }
+            (PackagedModel::DixonBulkDensity(model), None) => {
+                model.check().map_err(refuse)?;
+                if manifest.preprocessing.channels.len() != 3 {
+                    return Err(refuse("Dixon bulk densities need three channels".to_owned()));
+                }
                 BTreeMap::new()
             }
             (_, Some(_)) => return Err(refuse("a baseline with a weights file".to_owned())),
@@ -267,7 +323,7 @@ fn package_folder(path: &Path) -> Result<PathBuf, ModelError> {
 fn load_weights(
     folder: &Path,
     file: &WeightsFile,
-    network: &RoiNetConfig,
+    model: &PackagedModel,
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
     // A name alone: a manifest must not reach out of its folder.
     if file.file != WEIGHTS {
@@ -288,7 +344,7 @@ fn load_weights(
     if let Some(name) = first_not_finite(&weights)? {
         return Err(refuse(format!("tensor `{name}` has infinite or NaN values")));
     }
-    Network::with_weights(network, Precision::F32, &weights, &candle_core::Device::Cpu)
+    Network::new(model, Precision::F32, &weights, &candle_core::Device::Cpu)
         .map_err(|error| refuse(chain(&error)))?;
     Ok(weights)
 }

@@ -5,14 +5,15 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 use synthct_image::{Grid, Interpolation, Mask, Volume, morphology, resample};
-use synthct_nn::Precision;
+use synthct_nn::{Precision, RoiNetOutput};
 
 use crate::ahead::made_ahead;
 use crate::case::count_not_finite;
 use crate::computed_on::computed_on;
 use crate::dataset::push_slice;
 use crate::network::Network;
-use crate::preprocessing::{PreparedMr, spacing_along_lps};
+use crate::preprocessing::{PreparedMr, neighbors, spacing_along_lps};
+use crate::random::{Purpose, number};
 use crate::{ModelError, ModelPackage, PackagedModel};
 
 /// Synthetic CT values are clipped to this range, HU.
@@ -32,7 +33,13 @@ const FINE_RATIO: f64 = 0.5;
 /// | `outside_body` | – | air beyond 5 mm | – | ours |
 /// | `batch_size` | slices | 4 | ≥ 1 | ours; memory grows with it, results do not depend on it |
 /// | `keep_heads` | – | false | – | – |
-/// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` | ours; no effect on baselines |
+/// | `precision` | – | [`Precision::F32`] | `f32`, `bf16` | ours; no effect on baselines, the generator and the cascade |
+/// | `mirror` | – | false | – | ours |
+/// | `dropout_samples` | – | 0 | any | Gal and Ghahramani (2016), arXiv:1506.02142 |
+/// | `seed` | – | 0 | any | – |
+///
+/// With `mirror`, with two or more `dropout_samples` or with both, a network looks at the MR several times; the synthetic CT
+/// is the mean of what it gives, and the standard deviation is the uncertainty. Baselines are not changed by them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PredictOptions {
     /// What is outside the body.
@@ -46,6 +53,12 @@ pub struct PredictOptions {
     /// In bfloat16 a small network's heads differ by up to 10 HU and the synthetic CT by 1 HU on average, more in single
     /// voxels whose bone mask is at the threshold.
     pub precision: Precision,
+    /// Whether the network also looks at the MR mirrored left to right.
+    pub mirror: bool,
+    /// If above 0, dropout stays on, and the network looks at each image so many times.
+    pub dropout_samples: usize,
+    /// Decides which channels are dropped.
+    pub seed: u64,
 }
 
 /// What a synthetic CT has outside the body that was found in the MR.
@@ -68,8 +81,31 @@ impl PredictOptions {
             batch_size: 4,
             keep_heads: false,
             precision: Precision::F32,
+            mirror: false,
+            dropout_samples: 0,
+            seed: 0,
         }
     }
+
+    /// How often, and how, a network looks at the MR.
+    fn views(&self) -> Vec<View> {
+        let seeds: Vec<Option<usize>> = match self.dropout_samples {
+            0 => vec![None],
+            n => (0..n).map(Some).collect(),
+        };
+        let sides: &[bool] = if self.mirror { &[false, true] } else { &[false] };
+        let views =
+            sides.iter().flat_map(|&is_mirrored| seeds.iter().map(move |&sample| (is_mirrored, sample)));
+        views.map(|(is_mirrored, sample)| View { is_mirrored, sample }).collect()
+    }
+}
+
+/// One look at an MR.
+#[derive(Clone, Copy)]
+struct View {
+    is_mirrored: bool,
+    /// Which sample of dropout, if there is any.
+    sample: Option<usize>,
 }
 
 /// A synthetic CT and what belongs to it, all on the first MR channel's grid.
@@ -77,9 +113,15 @@ impl PredictOptions {
 pub struct Prediction {
     /// The synthetic CT, HU, clipped to [`SCT_RANGE_HU`].
     pub sct: Volume<f32>,
+    /// The standard deviation of the synthetic CTs that `sct` is the mean of, HU; none if there was one alone.
+    ///
+    /// It is 0 where all are air.
+    pub uncertainty_hu: Option<Volume<f32>>,
+    /// How many synthetic CTs `sct` is the mean of.
+    pub n_views: usize,
     /// The body as found in the first MR channel.
     pub body: Mask,
-    /// What each head of a network gives, if asked for; none for baselines.
+    /// What each head of a network gives at its first look, if asked for; none for baselines.
     pub heads: Option<HeadImages>,
     /// What about the input may make the result worse.
     pub warnings: Vec<PredictWarning>,
@@ -166,38 +208,34 @@ pub fn predict(
     on_progress: &mut dyn FnMut(PredictProgress) -> ControlFlow<()>,
 ) -> Result<Prediction, ModelError> {
     options.validate()?;
-    let precision = matches!(package.model(), PackagedModel::RoiNet(_)).then_some(options.precision);
+    let network = Network::new(package.model(), options.precision, package.weights(), device)?;
+    let precision = match package.model() {
+        PackagedModel::RoiNet(_) => Some(options.precision),
+        PackagedModel::Pix2Pix { .. } | PackagedModel::Cascade(_) => Some(Precision::F32),
+        PackagedModel::VoxelRegression(_)
+        | PackagedModel::BulkDensity(_)
+        | PackagedModel::DixonBulkDensity(_) => None,
+    };
     let computed_on = computed_on(device, precision);
     let warnings = check_input(package, mr)?;
     let native_grid = mr[0].grid();
-    let prepared = package.preprocessing().prepare(mr)?;
+    let mut prepared = package.preprocessing().prepare(mr)?;
+    let mut n_views = 1;
     let images = match package.model() {
-        PackagedModel::RoiNet(config) => {
-            let network = Network::with_weights(config, options.precision, package.weights(), device)?;
-            let slices = Slices::new(package, &prepared, options);
-            let mut images =
-                Images::new(&prepared.grid, options.keep_heads, config.bone_hu, config.bone_mask);
-            slices.run(device, on_progress, |input, ks| {
-                let output = network.forward(input)?;
-                images.sct.put(&(output.aggregate()? * 1000.0)?, ks)?;
-                if let Some(whole_hu) = &mut images.whole_hu {
-                    whole_hu.put(&(&output.whole_hu * 1000.0)?, ks)?;
-                }
-                if let (Some(into), Some(head)) = (&mut images.bone_hu, &output.bone_hu) {
-                    into.put(&(head * 1000.0)?, ks)?;
-                }
-                if let (Some(into), Some(head)) = (&mut images.bone_mask, &output.bone_mask) {
-                    into.put(head, ks)?;
-                }
-                Ok(())
-            })?;
-            images
+        PackagedModel::RoiNet(_) | PackagedModel::Pix2Pix { .. } | PackagedModel::Cascade(_) => {
+            let network = network.expect("because these models are networks");
+            let views = options.views();
+            n_views = views.len();
+            look(package, &network, &mut prepared, &views, options, device, on_progress)?
         }
         PackagedModel::VoxelRegression(model) => {
             Images::from_sct(prepared.channels[0].map(|&value| model.hu_at(value)))
         }
         PackagedModel::BulkDensity(model) => {
             Images::from_sct(prepared.channels[0].map(|&value| model.hu_at(value)))
+        }
+        PackagedModel::DixonBulkDensity(model) => {
+            Images::from_sct(model.sct(&prepared.channels, &prepared.body_on_model_grid)?)
         }
     };
     // What the model saw is not needed any more; the images on the MR's grid take its room.
@@ -208,12 +246,19 @@ pub fn predict(
     for hu in sct.as_mut_slice() {
         *hu = hu.clamp(SCT_RANGE_HU[0], SCT_RANGE_HU[1]);
     }
+    let mut uncertainty_hu = images.sd.map(onto_native).transpose()?;
     if let OutsideBody::Air { margin_mm } = options.outside_body {
         let kept = morphology::dilate(&prepared.body, margin_mm)?;
-        for (hu, &is_kept) in sct.as_mut_slice().iter_mut().zip(kept.as_slice()) {
-            if !is_kept {
-                *hu = AIR_HU;
+        let clear = |volume: &mut Volume<f32>, value: f32| {
+            for (hu, &is_kept) in volume.as_mut_slice().iter_mut().zip(kept.as_slice()) {
+                if !is_kept {
+                    *hu = value;
+                }
             }
+        };
+        clear(&mut sct, AIR_HU);
+        if let Some(uncertainty_hu) = &mut uncertainty_hu {
+            clear(uncertainty_hu, 0.0);
         }
     }
     let heads = match images.whole_hu {
@@ -224,7 +269,174 @@ pub fn predict(
             bone_mask: images.bone_mask.map(onto_native).transpose()?,
         }),
     };
-    Ok(Prediction { sct, body: prepared.body, heads, warnings, computed_on })
+    Ok(Prediction { sct, uncertainty_hu, n_views, body: prepared.body, heads, warnings, computed_on })
+}
+
+/// Makes a synthetic CT with several models, for instance of several seeds or folds: the mean of what they give.
+///
+/// Every look of every model counts alike; the standard deviation is that of all looks together.
+/// The body, the heads and the warnings are those of the first model.
+///
+/// # Errors
+/// [`ModelError::EmptyEnsemble`] without a model, else as [`predict`].
+pub fn predict_ensemble(
+    packages: &[ModelPackage],
+    mr: &[Volume<f32>],
+    options: &PredictOptions,
+    device: &Device,
+    on_progress: &mut dyn FnMut(PredictProgress) -> ControlFlow<()>,
+) -> Result<Prediction, ModelError> {
+    let (first, others) = packages.split_first().ok_or(ModelError::EmptyEnsemble)?;
+    let mut prediction = predict(first, mr, options, device, on_progress)?;
+    for package in others {
+        let other = predict(package, mr, options, device, on_progress)?;
+        pool(&mut prediction, &other);
+    }
+    Ok(prediction)
+}
+
+/// Takes another model's looks into the mean and the standard deviation.
+fn pool(into: &mut Prediction, other: &Prediction) {
+    let (m, n) = (into.n_views as f64, other.n_views as f64);
+    let mut uncertainty = into.uncertainty_hu.take().unwrap_or_else(|| Volume::filled(into.sct.grid(), 0.0));
+    let theirs = other.uncertainty_hu.as_ref().map(Volume::as_slice);
+    let values = into.sct.as_mut_slice().iter_mut().zip(uncertainty.as_mut_slice());
+    for (idx, ((mean, sd), &theirs_mean)) in values.zip(other.sct.as_slice()).enumerate() {
+        let theirs_sd = theirs.map_or(0.0, |sds| f64::from(sds[idx]));
+        let difference = f64::from(theirs_mean) - f64::from(*mean);
+        // Sums of squares about each mean, and what the means' difference adds (Chan et al. 1979).
+        let squares = (m - 1.0) * f64::from(*sd).powi(2)
+            + (n - 1.0) * theirs_sd.powi(2)
+            + difference.powi(2) * m * n / (m + n);
+        *mean = (f64::from(*mean) + difference * n / (m + n)) as f32;
+        *sd = (squares / (m + n - 1.0)).sqrt() as f32;
+    }
+    into.uncertainty_hu = Some(uncertainty);
+    into.n_views += other.n_views;
+}
+
+/// What a network gives, and how much it varies from look to look.
+fn look(
+    package: &ModelPackage,
+    network: &Network,
+    prepared: &mut PreparedMr,
+    views: &[View],
+    options: &PredictOptions,
+    device: &Device,
+    on_progress: &mut dyn FnMut(PredictProgress) -> ControlFlow<()>,
+) -> Result<Images, ModelError> {
+    let mut images = Images::new(&prepared.grid, options.keep_heads.then_some(package.model()));
+    let mut spread = (views.len() > 1).then(|| Spread::new(images.sct.values.as_slice().len()));
+    let mut is_mirrored = false;
+    for (n, view) in views.iter().enumerate() {
+        if view.is_mirrored != is_mirrored {
+            prepared.channels.iter_mut().for_each(mirror_rows);
+            is_mirrored = view.is_mirrored;
+        }
+        let slices = Slices::new(package, prepared, options);
+        let n_slices = slices.ks.len();
+        let mut report = |progress: PredictProgress| {
+            on_progress(PredictProgress {
+                n_done: n * n_slices + progress.n_done,
+                n_slices: views.len() * n_slices,
+            })
+        };
+        slices.run(device, &mut report, |input, ks| {
+            let output = match view.sample {
+                None => network.forward(input, None)?,
+                Some(sample) => sampled(network, input, ks, options.seed, sample)?,
+            };
+            images.sct.put(&(output.aggregate()? * 1000.0)?, ks)?;
+            if n > 0 {
+                return Ok(());
+            }
+            if let Some(whole_hu) = &mut images.whole_hu {
+                whole_hu.put(&(&output.whole_hu * 1000.0)?, ks)?;
+            }
+            if let (Some(into), Some(head)) = (&mut images.bone_hu, &output.bone_hu) {
+                into.put(&(head * 1000.0)?, ks)?;
+            }
+            if let (Some(into), Some(head)) = (&mut images.bone_mask, &output.bone_mask) {
+                into.put(head, ks)?;
+            }
+            Ok(())
+        })?;
+        if let Some(spread) = &mut spread {
+            if is_mirrored {
+                mirror_rows(&mut images.sct.values);
+            }
+            spread.add(images.sct.values.as_slice());
+        }
+    }
+    if let Some(spread) = spread {
+        images.sd = Some(Image { values: images.sct.values.clone(), outside: 0.0 });
+        spread.finish(&mut images);
+    }
+    Ok(images)
+}
+
+/// The outputs with dropout, image by image, so that they depend on the slice and not on its batch.
+fn sampled(
+    network: &Network,
+    input: &Tensor,
+    ks: &[usize],
+    seed: u64,
+    sample: usize,
+) -> Result<RoiNetOutput, ModelError> {
+    let mut outputs = Vec::with_capacity(ks.len());
+    for (n, &k) in ks.iter().enumerate() {
+        let seed = number(seed, Purpose::Sample, sample, k);
+        outputs.push(network.forward(&input.narrow(0, n, 1)?, Some(seed))?);
+    }
+    let joined = |of: &dyn Fn(&RoiNetOutput) -> Option<Tensor>| -> Result<Option<Tensor>, ModelError> {
+        let parts: Vec<Tensor> = outputs.iter().filter_map(of).collect();
+        Ok(if parts.is_empty() { None } else { Some(Tensor::cat(&parts, 0)?) })
+    };
+    Ok(RoiNetOutput {
+        whole_hu: joined(&|output| Some(output.whole_hu.clone()))?
+            .ok_or_else(|| candle_core::Error::Msg("a batch without slices".to_owned()))?,
+        bone_hu: joined(&|output| output.bone_hu.clone())?,
+        bone_mask: joined(&|output| output.bone_mask.clone())?,
+    })
+}
+
+/// Reverses the rows of a volume: left and right change places.
+fn mirror_rows(volume: &mut Volume<f32>) {
+    let [ni, _, _] = volume.grid().size_ijk();
+    volume.as_mut_slice().chunks_exact_mut(ni).for_each(<[f32]>::reverse);
+}
+
+/// Running mean and sum of squares about it, voxel by voxel (Welford 1962).
+struct Spread {
+    n: usize,
+    mean: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Spread {
+    fn new(n_voxels: usize) -> Self {
+        Self { n: 0, mean: vec![0.0; n_voxels], squares: vec![0.0; n_voxels] }
+    }
+
+    fn add(&mut self, values: &[f32]) {
+        self.n += 1;
+        let n = self.n as f64;
+        for ((mean, squares), &value) in self.mean.iter_mut().zip(&mut self.squares).zip(values) {
+            let difference = f64::from(value) - *mean;
+            *mean += difference / n;
+            *squares += difference * (f64::from(value) - *mean);
+        }
+    }
+
+    fn finish(self, images: &mut Images) {
+        for (into, mean) in images.sct.values.as_mut_slice().iter_mut().zip(self.mean) {
+            *into = mean as f32;
+        }
+        let Some(sd) = &mut images.sd else { return };
+        for (into, squares) in sd.values.as_mut_slice().iter_mut().zip(self.squares) {
+            *into = (squares / (self.n as f64 - 1.0)).sqrt() as f32;
+        }
+    }
 }
 
 impl PredictOptions {
@@ -308,24 +520,32 @@ impl Image {
 /// What a model gives, on the model grid.
 struct Images {
     sct: Image,
+    sd: Option<Image>,
     whole_hu: Option<Image>,
     bone_hu: Option<Image>,
     bone_mask: Option<Image>,
 }
 
 impl Images {
-    fn new(grid: &Grid, keep_heads: bool, bone_hu: bool, bone_mask: bool) -> Self {
+    /// Empty images, of the heads as well if their model is given.
+    fn new(grid: &Grid, heads: Option<&PackagedModel>) -> Self {
+        let (bone_hu, bone_mask) = match heads {
+            Some(PackagedModel::RoiNet(config)) => (config.bone_hu, config.bone_mask),
+            Some(PackagedModel::Cascade(_)) => (true, true),
+            _ => (false, false),
+        };
         Self {
             sct: Image::new(grid, AIR_HU),
-            whole_hu: keep_heads.then(|| Image::new(grid, AIR_HU)),
-            bone_hu: (keep_heads && bone_hu).then(|| Image::new(grid, 0.0)),
-            bone_mask: (keep_heads && bone_mask).then(|| Image::new(grid, 0.0)),
+            sd: None,
+            whole_hu: heads.map(|_| Image::new(grid, AIR_HU)),
+            bone_hu: bone_hu.then(|| Image::new(grid, 0.0)),
+            bone_mask: bone_mask.then(|| Image::new(grid, 0.0)),
         }
     }
 
     const fn from_sct(values: Volume<f32>) -> Self {
         let sct = Image { values, outside: AIR_HU };
-        Self { sct, whole_hu: None, bone_hu: None, bone_mask: None }
+        Self { sct, sd: None, whole_hu: None, bone_hu: None, bone_mask: None }
     }
 }
 
@@ -336,6 +556,7 @@ struct Slices<'a> {
     /// Height and width after padding.
     size: [usize; 2],
     batch_size: usize,
+    context: usize,
 }
 
 impl<'a> Slices<'a> {
@@ -361,6 +582,7 @@ impl<'a> Slices<'a> {
             ks: (0..nk).filter(|&k| is_near(k)).collect(),
             size: [nj, ni].map(|n| n.next_multiple_of(multiple)),
             batch_size: options.batch_size,
+            context: package.preprocessing().context_slices,
         }
     }
 
@@ -372,17 +594,21 @@ impl<'a> Slices<'a> {
         mut take: impl FnMut(&Tensor, &[usize]) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
         let channels = &self.prepared.channels;
+        let [_, _, n_slices] = self.prepared.grid.size_ijk();
         let chunks: Vec<&[usize]> = self.ks.chunks(self.batch_size).collect();
         let make = |n: usize| {
             let ks = chunks[n];
-            let mut values = Vec::with_capacity(ks.len() * channels.len() * self.size[0] * self.size[1]);
+            let n_channels = channels.len() * (2 * self.context + 1);
+            let mut values = Vec::with_capacity(ks.len() * n_channels * self.size[0] * self.size[1]);
             for &k in ks {
                 for (channel, scale) in channels.iter().zip(&self.prepared.scales) {
                     let zero = scale.zero_signal as f32;
-                    push_slice(&mut values, channel, k, self.size, zero, |&value| value);
+                    for k in neighbors(k, self.context, n_slices) {
+                        push_slice(&mut values, channel, k, self.size, zero, |&value| value);
+                    }
                 }
             }
-            let shape = (ks.len(), channels.len(), self.size[0], self.size[1]);
+            let shape = (ks.len(), n_channels, self.size[0], self.size[1]);
             Ok(Tensor::from_vec(values, shape, device)?)
         };
         let mut n_done = 0;

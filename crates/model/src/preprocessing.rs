@@ -12,7 +12,8 @@ use crate::{FieldProblem, ModelError, Normalization};
 /// LPS grid of `spacing_mm` that covers the image (an image that already has that spacing along patient axes is only
 /// reordered), zero signal outside; each channel loses its bias field if asked; the grid is cropped to the body and
 /// `crop_margin_mm` if given; each channel is normalized with what is inside the body; axial slices are padded with zero
-/// signal at their far ends to a multiple of `size_multiple`.
+/// signal at their far ends to a multiple of `size_multiple`; `context_slices` neighbours on each side become further
+/// channels, the last slice standing for those beyond the image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
@@ -35,6 +36,9 @@ pub struct Preprocessing {
     pub crop_margin_mm: Option<f64>,
     /// Slices are padded to a multiple of this many voxels.
     pub size_multiple: usize,
+    /// Slices above and below each slice that a network sees as further channels.
+    #[serde(default)]
+    pub context_slices: usize,
 }
 
 /// The orientation of the model grid.
@@ -111,6 +115,12 @@ impl Preprocessing {
         problems
     }
 
+    /// The channels of a network's input: each MR channel's slices from the one below to the one above, in the order of
+    /// the MR channels.
+    pub(crate) fn in_channels(&self) -> usize {
+        self.channels.len() * (2 * self.context_slices + 1)
+    }
+
     /// Prepares an MR whose channels are finite and share a grid.
     pub(crate) fn prepare(&self, mr: &[Volume<f32>]) -> Result<PreparedMr, ModelError> {
         Ok(self.place(mr)?.normalized(&self.normalization)?)
@@ -167,6 +177,11 @@ impl PlacedMr {
     }
 }
 
+/// The slices around slice `k` of `n_slices`, from `context` below to `context` above; beyond the ends the last ones.
+pub(crate) fn neighbors(k: usize, context: usize, n_slices: usize) -> impl Iterator<Item = usize> {
+    (0..=2 * context).map(move |n| (k + n).saturating_sub(context).min(n_slices - 1))
+}
+
 /// The spacing along patient x, y, z of the grid axes that run most along them, in mm.
 pub(crate) fn spacing_along_lps(grid: &Grid) -> [f64; 3] {
     const PERMUTATIONS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
@@ -188,6 +203,15 @@ mod tests {
     use synthct_image::{ImageError, Matrix3, PointLps};
 
     use super::*;
+
+    #[test]
+    fn neighbors_end_with_the_image() {
+        let of = |k, context| neighbors(k, context, 4).collect::<Vec<_>>();
+        assert_eq!(of(2, 0), [2]);
+        assert_eq!(of(1, 1), [0, 1, 2]);
+        assert_eq!(of(0, 2), [0, 0, 0, 1, 2]);
+        assert_eq!(of(3, 1), [2, 3, 3]);
+    }
 
     #[test]
     fn spacing_follows_the_axes() -> Result<(), ImageError> {

@@ -11,6 +11,8 @@ pub(crate) enum Purpose {
     Order,
     Augmentation,
     Dropout,
+    /// Dropout in prediction.
+    Sample,
 }
 
 /// The stream of random numbers for one purpose at one place of the training.
@@ -32,6 +34,7 @@ fn digest(seed: u64, purpose: Purpose, epoch: usize, step: usize) -> [u8; 32] {
         Purpose::Order => 1,
         Purpose::Augmentation => 2,
         Purpose::Dropout => 3,
+        Purpose::Sample => 4,
     };
     let mut hash = Sha256::new();
     for part in [seed, purpose, epoch as u64, step as u64] {

@@ -19,12 +19,14 @@ const SPLIT: &str = "split.json";
 const METRICS: &str = "metrics.csv";
 const CHECKPOINT_FOLDER: &str = "checkpoint";
 const CHECKPOINT: &str = "latest.safetensors";
-const CHECKPOINT_FORMAT_VERSION: u32 = 1;
+const CHECKPOINT_FORMAT_VERSION: u32 = 2;
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
+    /// Where its package lies: for the stages of a training it is one place.
+    package: PathBuf,
     /// SHA-256 of the files with configuration and cases: what a checkpoint must belong to.
     identity: String,
 }
@@ -67,12 +69,15 @@ pub fn read_run(path: &Path) -> Result<RunRecord, ModelError> {
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoint {
     pub(crate) progress: Progress,
-    pub(crate) optimizer: OptimizerProgress,
+    /// One for each part that learns.
+    pub(crate) optimizers: Vec<OptimizerProgress>,
     pub(crate) optimizer_tensors: BTreeMap<String, Tensor>,
     /// The network's parameters and running statistics.
     pub(crate) current: BTreeMap<String, Tensor>,
     /// The ones of the best epoch; empty before the first epoch's end.
     pub(crate) best: BTreeMap<String, Tensor>,
+    /// Their moving average; empty without one.
+    pub(crate) average: BTreeMap<String, Tensor>,
 }
 
 /// How far a training is. Random numbers are a function of the place, so they need no state.
@@ -83,13 +88,15 @@ pub(crate) struct Progress {
     pub(crate) epochs_done: usize,
     /// The number of steps done in the epoch begun.
     pub(crate) steps_done: usize,
+    /// The number of steps done in all epochs.
+    pub(crate) n_steps: u64,
     /// Sums over the slices seen in the epoch begun: the combined loss, then its terms.
     pub(crate) loss_sums: Vec<f64>,
     /// The number of slices seen in the epoch begun.
     pub(crate) n_slices: usize,
     /// The rows of `metrics.csv`, heading first.
     pub(crate) metrics: Vec<String>,
-    /// The epoch with the smallest combined validation loss, counted from 1, and that loss.
+    /// The epoch with the smallest validation loss of those that epochs are compared by, counted from 1, and that loss.
     pub(crate) best: Option<(usize, f64)>,
 }
 
@@ -99,7 +106,7 @@ struct CheckpointHeader {
     format_version: u32,
     identity: String,
     progress: Progress,
-    optimizer: OptimizerProgress,
+    optimizers: Vec<OptimizerProgress>,
     /// SHA-256 of the tensors, serialized without this header.
     tensors_sha256: String,
 }
@@ -129,12 +136,28 @@ impl RunFolder {
         }
         // Of the files as they are: an earlier version may have written fewer fields.
         let identity = hex_digest(&[read(&path.join(CONFIG))?, read(&path.join(SPLIT))?].concat());
-        Ok(Self { path: path.to_owned(), identity })
+        Ok(Self { path: path.to_owned(), package: path.join(PACKAGE_FOLDER), identity })
+    }
+
+    /// The folder of one stage of the training, below this one, with metrics and a checkpoint of its own.
+    ///
+    /// `depends_on` are the weights that it builds upon: a checkpoint that was made upon others is refused.
+    pub(crate) fn stage(
+        &self,
+        name: &str,
+        depends_on: &BTreeMap<String, Tensor>,
+    ) -> Result<Self, ModelError> {
+        let path = self.path.join(name);
+        std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+        remove_leftovers(&path)?;
+        let weights = hex_digest(&tensors_to_bytes(depends_on, None)?);
+        let identity = hex_digest(format!("{} {name} {weights}", self.identity).as_bytes());
+        Ok(Self { path, package: self.package.clone(), identity })
     }
 
     /// Where the package lies.
     pub(crate) fn package(&self) -> PathBuf {
-        self.path.join(PACKAGE_FOLDER)
+        self.package.clone()
     }
 
     /// Writes `metrics.csv`.
@@ -153,6 +176,7 @@ impl RunFolder {
             ("current", &checkpoint.current),
             ("best", &checkpoint.best),
             ("optimizer", &checkpoint.optimizer_tensors),
+            ("average", &checkpoint.average),
         ] {
             tensors.extend(group.iter().map(|(name, tensor)| (format!("{prefix}/{name}"), tensor.clone())));
         }
@@ -164,7 +188,7 @@ impl RunFolder {
             format_version: CHECKPOINT_FORMAT_VERSION,
             identity: self.identity.clone(),
             progress: checkpoint.progress.clone(),
-            optimizer: checkpoint.optimizer,
+            optimizers: checkpoint.optimizers.clone(),
             tensors_sha256: hex_digest(&tensors_to_bytes(&tensors, None)?),
         };
         let text = String::from_utf8(to_json(&header)).expect("because JSON is UTF-8");
@@ -203,10 +227,11 @@ impl RunFolder {
         let mut take = |prefix: &str| groups.remove(prefix).unwrap_or_default();
         Ok(Some(Checkpoint {
             progress: header.progress,
-            optimizer: header.optimizer,
+            optimizers: header.optimizers,
             optimizer_tensors: take("optimizer"),
             current: take("current"),
             best: take("best"),
+            average: take("average"),
         }))
     }
 

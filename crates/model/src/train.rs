@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use crate::baseline::sorted_samples;
 use crate::case::check_cases;
 use crate::computed_on::computed_on;
 use crate::dataset::{Dataset, PlacedCase, PreparedCase, place_case};
+use crate::learner::{Learner, Pix2PixLearner, RegressionLearner, RoiNetLearner, SegmentationLearner};
 use crate::preprocessing::spacing_along_lps;
 use crate::run_folder::{RunFolder, Split};
-use crate::trainer::train_network;
+use crate::trainer::{Packaging, Setting, train_network};
 use crate::{
-    Architecture, BodyMethod, BulkDensity, Case, CaseIdentity, ModelError, ModelPackage, Normalization,
-    Orientation, PackagedModel, Preprocessing, Provenance, TrainConfig, TrainEvent, TrainObserver,
-    VoxelRegression,
+    Architecture, BodyMethod, BulkDensity, Case, CaseIdentity, DixonBulkDensity, ModelError, ModelPackage,
+    Normalization, Orientation, PackagedModel, Preprocessing, Provenance, TrainConfig, TrainEvent,
+    TrainObserver, VoxelRegression,
 };
 
 /// Whether a training begins or goes on.
@@ -42,7 +43,9 @@ pub enum TrainOutcome {
 ///
 /// The run folder holds `config.json`, `split.json` (the cases' identifiers and SHA-256), `metrics.csv` (for networks, a
 /// row for each epoch), `checkpoint/` (for networks) and `package/`, the model with the smallest combined validation
-/// loss so far.
+/// loss so far (of a pix2pix pair the smallest mean absolute error).
+/// A cascade trains its stages one after the other, in the folders `segmentation/` and `regression/` with metrics and
+/// checkpoints of their own; its package holds both.
 /// Every file is written aside and renamed, so the run can be resumed after being killed at any time; it then ends
 /// with the same weights and metrics, bit for bit on the same machine, as if it had not been interrupted.
 /// Losses are reduced over a batch; those of an epoch are the batches' means weighted by their numbers of slices.
@@ -63,7 +66,7 @@ pub fn train(
 ) -> Result<TrainOutcome, ModelError> {
     config.validate()?;
     check_cases(train, validation, &config.channels)?;
-    let is_network = matches!(config.architecture, Architecture::RoiNet(_));
+    let is_network = config.architecture.is_network();
     if validation.is_empty() && is_network {
         let what = "there are no validation cases to choose the best epoch by".to_owned();
         return Err(ModelError::Cases { problems: vec![crate::CaseProblem { id: "-".to_owned(), what }] });
@@ -81,6 +84,7 @@ pub fn train(
         normalization: Normalization::ZScoreInBody,
         crop_margin_mm: config.crop_margin_mm,
         size_multiple: config.size_multiple,
+        context_slices: if is_network { config.context_slices } else { 0 },
     };
     let provenance = Provenance {
         config: config.clone(),
@@ -122,24 +126,24 @@ pub fn train(
     };
     let prepared = prepare(train)?;
     let model = match &config.architecture {
-        Architecture::RoiNet(network) => {
+        Architecture::RoiNet(_) | Architecture::Pix2Pix(_) | Architecture::Cascade(_) => {
             prepared.iter().try_for_each(|case| case.require_suited(&config.augmentation))?;
-            let dataset = |cases| Dataset::new(cases, config.size_multiple, config.skip_slices_without_body);
+            let dataset = |cases| {
+                let size = [config.size_multiple, config.context_slices];
+                Dataset::new(cases, size, config.skip_slices_without_body)
+            };
             let (train, validation) = (dataset(prepared), dataset(prepare(validation)?));
-            return train_network(
-                network,
-                &train,
-                &validation,
-                &folder,
-                &preprocessing,
-                &provenance,
-                device,
-                observer,
-            );
+            let setting = Setting { train: &train, validation: &validation, provenance: &provenance, device };
+            return train_architecture(setting, &folder, &preprocessing, observer);
         }
         Architecture::VoxelRegression(baseline) => {
             PackagedModel::VoxelRegression(VoxelRegression::fit(&sorted_samples(&prepared), baseline.n_bins))
         }
+        Architecture::DixonBulkDensity(baseline) => PackagedModel::DixonBulkDensity(DixonBulkDensity::fit(
+            &prepared,
+            baseline.table,
+            baseline.skin_mm,
+        )?),
         Architecture::BulkDensity(baseline) => PackagedModel::BulkDensity(BulkDensity::fit(
             &sorted_samples(&prepared),
             baseline.n_bins,
@@ -149,6 +153,47 @@ pub fn train(
     ModelPackage::new(model, preprocessing, provenance, BTreeMap::new()).save(&folder.package())?;
     let _ = observer.on_event(&TrainEvent::Finished);
     Ok(TrainOutcome::Finished)
+}
+
+/// Trains a network, or the stages of one after the other.
+fn train_architecture(
+    setting: Setting<'_>,
+    folder: &RunFolder,
+    preprocessing: &Preprocessing,
+    observer: &mut dyn TrainObserver,
+) -> Result<TrainOutcome, ModelError> {
+    let (config, device) = (&setting.provenance.config, setting.device);
+    let n = preprocessing.in_channels();
+    let packaging = |model, fixed| Packaging { model, preprocessing, fixed };
+    let (learner, model): (Box<dyn Learner>, _) = match &config.architecture {
+        Architecture::RoiNet(training) => (
+            Box::new(RoiNetLearner::new(training, n, config, device)?),
+            PackagedModel::RoiNet(training.network(n)),
+        ),
+        Architecture::Pix2Pix(training) => (
+            Box::new(Pix2PixLearner::new(training, n, config, device)?),
+            PackagedModel::Pix2Pix { in_channels: n, generator: training.generator.clone() },
+        ),
+        Architecture::Cascade(training) => {
+            let learner = Box::new(SegmentationLearner::new(training, n, config, device)?);
+            let stage = folder.stage("segmentation", &BTreeMap::new())?;
+            let (outcome, segmentation) = train_network(learner, setting, &stage, None, observer)?;
+            if outcome == TrainOutcome::Stopped {
+                return Ok(outcome);
+            }
+            let learner = Box::new(RegressionLearner::new(training, n, config, device, &segmentation)?);
+            let stage = folder.stage("regression", &segmentation)?;
+            let packaging = packaging(PackagedModel::Cascade(training.network(n)), segmentation);
+            return Ok(train_network(learner, setting, &stage, Some(&packaging), observer)?.0);
+        }
+        Architecture::VoxelRegression(_)
+        | Architecture::BulkDensity(_)
+        | Architecture::DixonBulkDensity(_) => {
+            unreachable!("because baselines have no epochs")
+        }
+    };
+    let packaging = packaging(model, BTreeMap::<String, Tensor>::new());
+    Ok(train_network(learner, setting, folder, Some(&packaging), observer)?.0)
 }
 
 fn identities(cases: &[Case]) -> Vec<CaseIdentity> {

@@ -8,92 +8,100 @@ use candle_core::{Device, Tensor};
 use crate::ahead::made_ahead;
 use crate::dataset::{Batch, Dataset, SliceRef};
 use crate::error::chain;
-use crate::network::{Network, loss_names, loss_tensors, loss_values, named_losses};
+use crate::learner::Learner;
 use crate::random::{Purpose, number, stream};
 use crate::run_folder::{Checkpoint, Progress, RunFolder};
 use crate::{
-    CaseProblem, LossTerms, ModelError, ModelPackage, Optimizer, PackagedModel, Preprocessing, Provenance,
-    RoiNetTraining, TrainConfig, TrainEvent, TrainObserver, TrainOutcome,
+    CaseProblem, LossTerms, ModelError, ModelPackage, PackagedModel, Preprocessing, Provenance, TrainConfig,
+    TrainEvent, TrainObserver, TrainOutcome,
 };
+
+/// What a training learns from, and where it leaves its files.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    pub(crate) train: &'a Dataset,
+    pub(crate) validation: &'a Dataset,
+    pub(crate) provenance: &'a Provenance,
+    pub(crate) device: &'a Device,
+}
+
+/// How the best weights become a package.
+pub(crate) struct Packaging<'a> {
+    pub(crate) model: PackagedModel,
+    pub(crate) preprocessing: &'a Preprocessing,
+    /// Weights of parts of the model that do not learn any more.
+    pub(crate) fixed: BTreeMap<String, Tensor>,
+}
 
 /// A training under way.
 struct Trainer<'a> {
-    training: &'a RoiNetTraining,
+    setting: Setting<'a>,
     config: &'a TrainConfig,
-    train: &'a Dataset,
-    validation: &'a Dataset,
     folder: &'a RunFolder,
-    preprocessing: &'a Preprocessing,
-    provenance: &'a Provenance,
-    device: &'a Device,
-    network: Network,
-    optimizer: Optimizer,
+    packaging: Option<&'a Packaging<'a>>,
+    learner: Box<dyn Learner>,
     progress: Progress,
     best: BTreeMap<String, Tensor>,
+    /// The moving average of the weights that belong to the model; empty without one.
+    average: BTreeMap<String, Tensor>,
 }
 
-/// Trains a network from its first step or its checkpoint on.
-#[expect(clippy::too_many_arguments, reason = "the trainer's fields, each of a type of its own")]
+/// How a training ended, and the weights of the best epoch, if it is at its end.
+pub(crate) type Ended = (TrainOutcome, BTreeMap<String, Tensor>);
+
+/// Trains networks from their first step or their checkpoint on; without a packaging only the checkpoint keeps the weights.
 pub(crate) fn train_network(
-    training: &RoiNetTraining,
-    train: &Dataset,
-    validation: &Dataset,
+    learner: Box<dyn Learner>,
+    setting: Setting<'_>,
     folder: &RunFolder,
-    preprocessing: &Preprocessing,
-    provenance: &Provenance,
-    device: &Device,
+    packaging: Option<&Packaging<'_>>,
     observer: &mut dyn TrainObserver,
-) -> Result<TrainOutcome, ModelError> {
-    for (dataset, side) in [(train, "training"), (validation, "validation")] {
+) -> Result<Ended, ModelError> {
+    for (dataset, side) in [(setting.train, "training"), (setting.validation, "validation")] {
         if dataset.n_slices() == 0 {
             let what = format!("no {side} slice has any body in it");
             return Err(ModelError::Cases { problems: vec![CaseProblem { id: "-".to_owned(), what }] });
         }
     }
-    let config = &provenance.config;
-    let network =
-        Network::new(&training.network(config.channels.len()), config.precision, config.seed, device)?;
-    let optimizer =
-        Optimizer::new(config.optimizer, config.learning_rate, config.max_gradient_norm, network.trainable());
+    let config = &setting.provenance.config;
+    let average = if config.average_decay.is_some() { learner.packaged_weights()? } else { BTreeMap::new() };
     let mut trainer = Trainer {
-        training,
+        setting,
         config,
-        train,
-        validation,
         folder,
-        preprocessing,
-        provenance,
-        device,
-        network,
-        optimizer,
+        packaging,
+        learner,
         progress: Progress::default(),
         best: BTreeMap::new(),
+        average,
     };
     if let Some(checkpoint) = folder.read_checkpoint()? {
         trainer.restore(checkpoint)?;
     }
-    trainer.run(observer)
+    let outcome = trainer.run(observer)?;
+    Ok((outcome, trainer.best))
 }
 
 impl Trainer<'_> {
     fn run(&mut self, observer: &mut dyn TrainObserver) -> Result<TrainOutcome, ModelError> {
-        let n_steps = self.train.batches_in_order(self.config.batch_size).len();
+        let Setting { train, validation, provenance, .. } = self.setting;
+        let n_steps = train.batches_in_order(self.config.batch_size).len();
         let started = TrainEvent::Started {
             n_epochs: self.config.epochs,
             n_steps_per_epoch: n_steps,
             n_steps_done: self.progress.epochs_done * n_steps + self.progress.steps_done,
-            n_parameters: self.network.trainable().map(|(_, var)| var.elem_count()).sum(),
-            n_train_slices: self.train.n_slices(),
-            n_validation_slices: self.validation.n_slices(),
-            computed_on: self.provenance.computed_on.clone(),
+            n_parameters: self.learner.n_parameters(),
+            n_train_slices: train.n_slices(),
+            n_validation_slices: validation.n_slices(),
+            computed_on: provenance.computed_on.clone(),
         };
         if observer.on_event(&started).is_break() {
             return Ok(TrainOutcome::Stopped);
         }
         if self.progress.metrics.is_empty() {
-            self.progress.metrics.push(metrics_heading(loss_names(self.training.variant)));
+            self.progress.metrics.push(metrics_heading(self.learner.loss_names()));
         }
-        while self.progress.epochs_done < self.config.epochs {
+        while self.progress.epochs_done < self.config.epochs && !self.has_stopped_early() {
             let epoch = self.progress.epochs_done + 1;
             if self.steps(epoch, observer)?.is_break() {
                 return Ok(TrainOutcome::Stopped);
@@ -109,13 +117,20 @@ impl Trainer<'_> {
         Ok(TrainOutcome::Finished)
     }
 
+    /// Whether the last epochs, as many as the configuration is patient, were no better than one before.
+    fn has_stopped_early(&self) -> bool {
+        let since_best = self.progress.best.map_or(0, |(epoch, _)| self.progress.epochs_done - epoch);
+        self.config.early_stopping_epochs.is_some_and(|patience| since_best >= patience)
+    }
+
     /// The steps of an epoch that are still to be made; the batch of the next one is loaded meanwhile.
     fn steps(
         &mut self,
         epoch: usize,
         observer: &mut dyn TrainObserver,
     ) -> Result<ControlFlow<()>, ModelError> {
-        let Self { train, config, device, .. } = *self;
+        let (Setting { train, device, .. }, config) = (self.setting, self.config);
+        self.learner.set_learning_rate(config.learning_rate * config.schedule.factor(epoch, config.epochs));
         let batches = train.shuffled_batches(config.batch_size, config.seed, epoch);
         let n_steps = batches.len();
         let load = |n: usize| {
@@ -144,29 +159,47 @@ impl Trainer<'_> {
         batch: &Batch,
     ) -> Result<LossTerms, ModelError> {
         let dropout_seed = number(self.config.seed, Purpose::Dropout, epoch, step);
-        let output = self.network.forward_train(&batch.mr, dropout_seed)?;
-        let (total, terms) = loss_tensors(self.training, &output, batch)?;
-        let values = loss_values(&total, &terms)?;
+        let values = self.learner.train_step(batch, dropout_seed)?;
         if let Some(&loss) = values.iter().find(|value| !value.is_finite()) {
-            let batch = slices.iter().map(|&slice| self.train.name(slice)).collect();
+            let batch = slices.iter().map(|&slice| self.setting.train.name(slice)).collect();
             return Err(ModelError::LossNotFinite { loss, epoch, step, batch });
         }
-        let gradients = total.backward()?;
-        self.optimizer.step(self.network.trainable(), &gradients)?;
+        self.move_average()?;
         add_weighted(&mut self.progress.loss_sums, &values, slices.len());
         self.progress.n_slices += slices.len();
         self.progress.steps_done = step;
-        Ok(named_losses(self.training.variant, &values))
+        self.progress.n_steps += 1;
+        Ok(self.learner.named(&values))
+    }
+
+    /// Moves the average of the weights, if there is one, towards the weights.
+    fn move_average(&mut self) -> Result<(), ModelError> {
+        let Some(decay) = self.config.average_decay else {
+            return Ok(());
+        };
+        let t = self.progress.n_steps as f64;
+        let decay = decay.min((1.0 + t) / (10.0 + t));
+        let weights = self.learner.packaged_weights()?;
+        for (name, average) in &mut self.average {
+            let weight = weights.get(name).expect("because the average has the model's names");
+            let kept = average.to_device(weight.device())?.affine(decay, 0.0)?;
+            *average = (kept + weight.affine(1.0 - decay, 0.0)?)?.detach();
+        }
+        Ok(())
     }
 
     /// Validation, the best model so far, and the files of an epoch.
     fn end_epoch(&mut self, epoch: usize) -> Result<TrainEvent, ModelError> {
         let train = means(&self.progress.loss_sums, self.progress.n_slices);
         let validation = self.validate(epoch)?;
-        let is_best = self.progress.best.is_none_or(|(_, loss)| validation[0] < loss);
+        let criterion = self.learner.criterion(&validation);
+        let is_best = self.progress.best.is_none_or(|(_, least)| criterion < least);
         if is_best {
-            self.progress.best = Some((epoch, validation[0]));
-            self.best = self.network.weights()?;
+            self.progress.best = Some((epoch, criterion));
+            self.best = match self.config.average_decay {
+                None => self.learner.packaged_weights()?,
+                Some(_) => self.average.clone(),
+            };
         }
         self.progress.metrics.push(metrics_row(epoch, &train, &validation, is_best));
         self.progress.epochs_done = epoch;
@@ -184,51 +217,69 @@ impl Trainer<'_> {
         Ok(TrainEvent::EpochEnd {
             epoch,
             n_epochs: self.config.epochs,
-            train: named_losses(self.training.variant, &train),
-            validation: named_losses(self.training.variant, &validation),
+            train: self.learner.named(&train),
+            validation: self.learner.named(&validation),
             best_epoch,
             best_validation_loss,
         })
     }
 
-    /// The losses of the validation slices with the running statistics and without dropout.
+    /// The losses of the validation slices with the running statistics and without dropout, of the averaged weights if
+    /// there are any.
     fn validate(&self, epoch: usize) -> Result<Vec<f64>, ModelError> {
-        let batches = self.validation.batches_in_order(self.config.batch_size);
-        let load = |n: usize| self.validation.batch(&batches[n], None, self.device);
+        if self.average.is_empty() {
+            return self.validate_present(epoch);
+        }
+        let present = self.learner.packaged_weights()?;
+        self.learner.set_some_weights(&self.average)?;
+        let losses = self.validate_present(epoch);
+        self.learner.set_some_weights(&present)?;
+        losses
+    }
+
+    fn validate_present(&self, epoch: usize) -> Result<Vec<f64>, ModelError> {
+        let Setting { validation, device, .. } = self.setting;
+        let batches = validation.batches_in_order(self.config.batch_size);
+        let load = |n: usize| validation.batch(&batches[n], None, device);
         let mut sums = Vec::new();
         let _ = made_ahead(0..batches.len(), load, |n, batch| {
             let slices = &batches[n];
-            let output = self.network.forward(&batch.mr)?;
-            let (total, terms) = loss_tensors(self.training, &output, &batch)?;
-            let values = loss_values(&total, &terms)?;
+            let values = self.learner.validate(&batch)?;
             if let Some(&loss) = values.iter().find(|value| !value.is_finite()) {
-                let batch = slices.iter().map(|&slice| self.validation.name(slice)).collect();
+                let batch = slices.iter().map(|&slice| validation.name(slice)).collect();
                 return Err(ModelError::LossNotFinite { loss, epoch, step: self.progress.steps_done, batch });
             }
             add_weighted(&mut sums, &values, slices.len());
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(means(&sums, self.validation.n_slices()))
+        Ok(means(&sums, validation.n_slices()))
     }
 
     fn write_checkpoint(&self) -> Result<(), ModelError> {
-        let (optimizer, optimizer_tensors) = self.optimizer.state()?;
+        let (optimizers, optimizer_tensors) = self.learner.optimizers()?;
         self.folder.write_checkpoint(&Checkpoint {
             progress: self.progress.clone(),
-            optimizer,
+            optimizers,
             optimizer_tensors,
-            current: self.network.weights()?,
+            current: self.learner.weights()?,
             best: self.best.clone(),
+            average: self.average.clone(),
         })
     }
 
     /// Takes up a checkpoint and makes the files that are made after it.
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), ModelError> {
         let damaged = |error: ModelError| self.folder.damaged_checkpoint(chain(&error));
-        self.network.set_weights(&checkpoint.current).map_err(damaged)?;
-        self.optimizer.set_state(checkpoint.optimizer, checkpoint.optimizer_tensors).map_err(damaged)?;
+        self.learner.set_weights(&checkpoint.current).map_err(damaged)?;
+        let set = self.learner.set_optimizers(&checkpoint.optimizers, checkpoint.optimizer_tensors);
+        set.map_err(|error| self.folder.damaged_checkpoint(chain(&error)))?;
+        if !checkpoint.average.keys().eq(self.average.keys()) {
+            let what = "its averaged weights are not those of the model".to_owned();
+            return Err(self.folder.damaged_checkpoint(what));
+        }
         self.progress = checkpoint.progress;
         self.best = checkpoint.best;
+        self.average = checkpoint.average;
         if self.progress.best.is_some() {
             self.folder.write_metrics(&self.progress.metrics)?;
             self.save_package()?;
@@ -238,20 +289,19 @@ impl Trainer<'_> {
 
     /// Writes the best model so far as the run's package.
     fn save_package(&self) -> Result<(), ModelError> {
+        let Some(packaging) = self.packaging else {
+            return Ok(());
+        };
         let provenance = Provenance {
             epochs_done: Some(self.progress.epochs_done),
             best_epoch: self.progress.best.map(|(epoch, _)| epoch),
             best_validation_loss: self.progress.best.map(|(_, loss)| loss),
-            ..self.provenance.clone()
+            ..self.setting.provenance.clone()
         };
-        let network = self.training.network(self.config.channels.len());
-        ModelPackage::new(
-            PackagedModel::RoiNet(network),
-            self.preprocessing.clone(),
-            provenance,
-            self.best.clone(),
-        )
-        .save(&self.folder.package())
+        let mut weights = packaging.fixed.clone();
+        weights.extend(self.best.clone());
+        ModelPackage::new(packaging.model.clone(), packaging.preprocessing.clone(), provenance, weights)
+            .save(&self.folder.package())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each step is a function from values to values, or from a folder to a folder where it is about files.
 //!
-//! Start here: [`prepare_cohort`], [`load_cohort`], [`run_arms`], [`demo`].
+//! Start here: [`prepare_cohort`], [`load_cohort`], [`run_arms`], [`demo`], [`study`](fn@study).
 
 mod align;
 mod arms;
@@ -22,6 +22,7 @@ mod phantom_treatment;
 mod phantoms;
 mod prepare;
 mod structures;
+mod study;
 mod summary;
 
 pub use align::{AlignConfig, Alignment, LinearNumbers, LinearStep, align};
@@ -51,4 +52,8 @@ pub use prepare::{
     PreparedCase, RegistrationNumbers, prepare_cohort,
 };
 pub use structures::{Structures, load_structures_near};
+pub use study::{
+    ArmConfig, CaseRecord, Comparison, Fold, StudyArm, StudyCase, StudyCohort, StudyConfig, StudyOutcome,
+    StudyRecord, StudySplit, StudySummary, StudyUncertainty, folds, study,
+};
 pub use summary::{ArmSummary, Summary, write_json, write_text};

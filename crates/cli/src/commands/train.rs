@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sct::model::{
-    Architecture, CaseIdentity, NormalizationMethod, OptimizerConfig, RunMode, RunRecord, TrainConfig,
-    TrainOutcome, read_run, train,
+    CaseIdentity, NormalizationMethod, OptimizerConfig, RunMode, RunRecord, TrainConfig, TrainOutcome,
+    read_run, train,
 };
 use sct::nn::Precision;
 use sct::pipeline::{Observer as _, find_cases, load_case, split_for_validation};
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// Folder of the cohort
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// What to train: the multi-task network and its ablations, or a baseline
+    /// What to train: the multi-task network and its ablations, a GAN, a cascade, or a baseline
     #[arg(long, value_name = "NAME", value_parser = TrainConfig::PRESETS, required_unless_present_any = ["config", "resume"])]
     preset: Option<String>,
     /// A complete configuration instead of a preset, as RUN/config.json has it
@@ -55,10 +55,10 @@ pub(crate) struct Arguments {
     /// Slices in a batch
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// What moves the weights, with PyTorch's defaults; without it Nadam, as in the paper
+    /// What moves the weights, with PyTorch's defaults; without it as the preset has it
     #[arg(long, value_name = "NAME", value_parser = OptimizerConfig::NAMES)]
     optimizer: Option<String>,
-    /// The optimizer's step size; without it 0.001
+    /// The optimizer's step size; without it as the preset has it
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
     /// The numbers the network computes in; without it f32. bf16 is faster where the processor multiplies it, and less exact
@@ -174,11 +174,10 @@ fn configuration(arguments: &Arguments, record: Option<&RunRecord>) -> Result<Tr
     if !arguments.spacing_mm.is_empty() {
         config.spacing_mm = Some(spacing_of(&arguments.spacing_mm)?);
     }
-    if let Some(filters) = arguments.filters {
-        match &mut config.architecture {
-            Architecture::RoiNet(network) => network.filters = filters,
-            _ => bail!("`--filters` is for networks; this preset is a baseline"),
-        }
+    if let Some(filters) = arguments.filters
+        && !config.architecture.set_filters(filters)
+    {
+        bail!("`--filters` is for networks; this preset is a baseline");
     }
     Ok(config)
 }

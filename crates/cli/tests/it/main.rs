@@ -3,6 +3,7 @@
 mod dicom;
 mod dose;
 mod preparation;
+mod study;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -34,8 +34,8 @@ enum TissueClass {
 /// bin takes the class that most of its voxels have in the CT, and an image gets the HU of the class of each voxel's bin.
 /// CT classes: air up to -400 HU, bone from 250 HU, soft tissue from -250 to 250 HU, the latter parted into fat and
 /// muscle halfway between the table's two values; voxels from -400 to -250 HU have no class and no vote.
-/// Commercial bulk-density images are segmented with the help of shape models and Dixon images; this one sees the
-/// intensity alone, so it cannot tell bone from air where an MR shows both dark.
+/// This one sees the intensity alone, so it cannot tell bone from air where an MR shows both dark;
+/// [`DixonBulkDensity`](super::DixonBulkDensity) sees more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BulkDensity {

@@ -6,8 +6,8 @@ use std::path::Path;
 use synthct_image::{Grid, ImageError, Mask, PointLps, Volume, VoxelIndex};
 use synthct_model::candle_core::Device;
 use synthct_model::{
-    Architecture, Case, ModelError, ModelPackage, PredictOptions, Prediction, RunMode, TrainConfig,
-    TrainOutcome, Unobserved, predict, train,
+    Case, ModelError, ModelPackage, PredictOptions, Prediction, RunMode, TrainConfig, TrainOutcome,
+    Unobserved, predict, train,
 };
 use synthct_prep::AugmentationConfig;
 
@@ -103,9 +103,7 @@ pub(crate) fn small_config(preset: &str, epochs: usize) -> Result<TrainConfig, M
     config.seed = 7;
     config.augmentation =
         AugmentationConfig { noise_sd: [0.02; 2], stretch: 0.02, ..AugmentationConfig::mirror_and_noise() };
-    if let Architecture::RoiNet(network) = &mut config.architecture {
-        network.filters = 4;
-    }
+    config.architecture.set_filters(4);
     Ok(config)
 }
 

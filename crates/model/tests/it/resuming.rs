@@ -24,7 +24,7 @@ fn results(run: &Path) -> Result<Vec<Vec<u8>>, std::io::Error> {
         .collect()
 }
 
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

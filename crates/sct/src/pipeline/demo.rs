@@ -1,14 +1,14 @@
 //! The main job end to end on phantoms, small enough for a newcomer's patience.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use synthct_dose::Cones;
-use synthct_model::{Architecture, TrainConfig, device_kind};
+use synthct_model::{TrainConfig, device_kind};
 use synthct_phantom::PhantomConfig;
 
+use super::summary::main_figures;
 use super::{
     Arm, ArmResult, CohortDoses, DoseSettings, Observer, PhantomCohort, PhantomPlans, PipelineError, Split,
     Summary, cohort_dose_sections, cohort_doses, comparison_page, load_cohort, phantom_treatment, run_arms,
@@ -92,9 +92,7 @@ impl DemoConfig {
             let mut config = TrainConfig::preset(name)?;
             config.epochs = self.epochs;
             config.seed = u64::from(self.seed);
-            if let Architecture::RoiNet(network) = &mut config.architecture {
-                network.filters = self.filters;
-            }
+            config.architecture.set_filters(self.filters);
             arms.push(Arm { name: name.to_owned(), config });
         }
         Ok(arms)
@@ -117,29 +115,10 @@ pub struct DemoOutcome {
 impl DemoOutcome {
     /// The main figures as lines of text.
     pub fn table(&self) -> String {
-        let mut text = String::from(
-            "method          MAE body (HU)   MAE bone (HU)         Dice bone     γ 1/1>10 (%)  Δ target mean (%)\n",
-        );
-        for (arm, doses) in std::iter::zip(&self.arms, &self.doses.arms) {
-            let (summary, doses) = (&arm.summary, &doses.summary);
-            let figure = |value: Option<&synthct_eval::MeanSd>, digits: usize| {
-                value.map_or("–".to_owned(), |value| match value.sd {
-                    Some(sd) => format!("{:.digits$} ± {sd:.digits$}", value.mean),
-                    None => format!("{:.digits$}", value.mean),
-                })
-            };
-            let _ = writeln!(
-                text,
-                "{:<14}{:>15}{:>16}{:>18}{:>17}{:>19}",
-                arm.name,
-                figure(summary.mae_hu.body.as_ref(), 1),
-                figure(summary.mae_hu.bone.as_ref(), 1),
-                figure(summary.dice.bone.as_ref(), 3),
-                figure(doses.gamma_percent.get("1/1>10"), 2),
-                figure(doses.dvh_percent.get("davg"), 2)
-            );
-        }
-        text
+        main_figures(
+            std::iter::zip(&self.arms, &self.doses.arms)
+                .map(|(arm, doses)| (arm.name.as_str(), &arm.summary, Some(&doses.summary))),
+        )
     }
 }
 

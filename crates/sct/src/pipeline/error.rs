@@ -55,6 +55,12 @@ pub enum PipelineError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A study file that cannot be carried out: all that is wrong with it.
+    #[error("the study cannot be carried out: {}", problems.join("; "))]
+    Study {
+        /// Each problem.
+        problems: Vec<String>,
+    },
     /// The observer asked to stop; what is complete stays and is taken up again.
     #[error("stopped on request; run the same command again to go on")]
     Stopped,

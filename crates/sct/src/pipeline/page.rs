@@ -73,16 +73,7 @@ pub fn comparison_page(
     if let Some(case) = cases.first() {
         let scts: Vec<(&str, &Volume<f32>)> =
             arms.iter().filter_map(|arm| Some((arm.name.as_str(), &arm.cases.first()?.sct))).collect();
-        let comparison = Comparison {
-            mr: case.mr.first().map(|mr| ("MR", mr)),
-            ct: &case.ct,
-            scts: &scts,
-            body: &case.body,
-            window: Window::from_limits(HU_LIMITS.0, HU_LIMITS.1)?,
-            difference_window: Window::from_limits(DIFFERENCE_LIMITS.0, DIFFERENCE_LIMITS.1)?,
-        };
-        let heading = format!("Pictures of {}", case.id);
-        report = report.section(pictures(&heading, &comparison, centroid_lps(&case.body)?)?);
+        report = report.section(pictures_of_case(&format!("Pictures of {}", case.id), case, &scts)?);
     }
     Ok(more.into_iter().fold(report, Report::section).to_html())
 }
@@ -92,7 +83,24 @@ pub(super) fn program() -> String {
     format!("synthct {}", env!("CARGO_PKG_VERSION"))
 }
 
-fn figures(arms: &[(String, ImageSummary)]) -> Section {
+/// A case's MR, CT and synthetic CTs with their differences.
+pub(super) fn pictures_of_case(
+    heading: &str,
+    case: &Case,
+    scts: &[(&str, &Volume<f32>)],
+) -> Result<Section, ReportError> {
+    let comparison = Comparison {
+        mr: case.mr.first().map(|mr| ("MR", mr)),
+        ct: &case.ct,
+        scts,
+        body: &case.body,
+        window: Window::from_limits(HU_LIMITS.0, HU_LIMITS.1)?,
+        difference_window: Window::from_limits(DIFFERENCE_LIMITS.0, DIFFERENCE_LIMITS.1)?,
+    };
+    pictures(heading, &comparison, centroid_lps(&case.body)?)
+}
+
+pub(super) fn figures(arms: &[(String, ImageSummary)]) -> Section {
     let mut section = Section::new("Figures");
     for table in metrics_tables(arms) {
         section = section.table(table);

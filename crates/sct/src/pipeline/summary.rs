@@ -1,11 +1,12 @@
 //! The numbers of a comparison as one JSON file.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
-use synthct_eval::ImageSummary;
+use synthct_eval::{ImageSummary, MeanSd};
 
 use super::{ArmResult, CohortDoses, DoseCohortSummary, DoseTest, PipelineError};
 
@@ -55,6 +56,37 @@ impl Summary {
             version: env!("CARGO_PKG_VERSION"),
         }
     }
+}
+
+/// The main figures of some arms as lines of text, those of doses if there are any.
+pub(super) fn main_figures<'a>(
+    arms: impl IntoIterator<Item = (&'a str, &'a ImageSummary, Option<&'a DoseCohortSummary>)>,
+) -> String {
+    let figure = |value: Option<&MeanSd>, digits: usize| {
+        value.map_or("–".to_owned(), |value| match value.sd {
+            Some(sd) => format!("{:.digits$} ± {sd:.digits$}", value.mean),
+            None => format!("{:.digits$}", value.mean),
+        })
+    };
+    let arms: Vec<_> = arms.into_iter().collect();
+    let mut text = String::from("method              MAE body (HU)   MAE bone (HU)         Dice bone");
+    if arms.iter().any(|(_, _, doses)| doses.is_some()) {
+        text.push_str("     γ 1/1>10 (%)  Δ target mean (%)");
+    }
+    text.push('\n');
+    for (name, images, doses) in arms {
+        let body = figure(images.mae_hu.body.as_ref(), 1);
+        let bone = figure(images.mae_hu.bone.as_ref(), 1);
+        let dice = figure(images.dice.bone.as_ref(), 3);
+        let _ = write!(text, "{name:<18}{body:>15}{bone:>16}{dice:>18}");
+        if let Some(doses) = doses {
+            let gamma = figure(doses.gamma_percent.get("1/1>10"), 2);
+            let mean = figure(doses.dvh_percent.get("davg"), 2);
+            let _ = write!(text, "{gamma:>17}{mean:>19}");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// Writes `value` as JSON: aside first, then renamed.
