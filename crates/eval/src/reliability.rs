@@ -164,7 +164,7 @@ mod tests {
     fn errors_as_large_as_their_uncertainty_are_calibrated() -> TestResult {
         let ct = Volume::filled(&grid()?, 40.0);
         let uncertainty = Volume::from_index_fn(ct.grid(), |index| (1 + index.i) as f32);
-        let sign = |index: VoxelIndex| if index.j % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |index: VoxelIndex| if index.j.is_multiple_of(2) { 1.0 } else { -1.0 };
         let sct = Volume::from_index_fn(ct.grid(), |index| 40.0 + sign(index) * (1 + index.i) as f32);
         let mask = Mask::full(ct.grid());
         let found = reliability(&ct, &sct, &uncertainty, &mask, 10)?;

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(value["n"], 3);
         let means = summary.means();
         assert_eq!((means.mae_hu.bone, means.n), (Some(3.0), 1));
-        assert_eq!(summarize(&[means.clone()]).means(), means);
+        assert_eq!(summarize(std::slice::from_ref(&means)).means(), means);
         assert!(value["ssim"]["mean"].is_number() && value["psnr_db"]["sd"].is_number());
         assert!(!json.contains("null"));
         let back: ImageSummary = serde_json::from_str(&json)?;

@@ -112,9 +112,11 @@ mod tests {
     use super::*;
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
+    /// The channels, the body and the CT.
+    type Images = (Vec<Volume<f32>>, Mask, Volume<f32>);
 
     /// A cylinder of muscle in fat, with a bone whose marrow is fat, and water enclosed by another bone.
-    fn images() -> Result<(Vec<Volume<f32>>, Mask, Volume<f32>), Box<dyn std::error::Error>> {
+    fn images() -> Result<Images, Box<dyn std::error::Error>> {
         let grid = Grid::axis_aligned([60, 60, 3], [2.0; 3], PointLps::new(-59.0, -59.0, 0.0))?;
         let tissue = |index: VoxelIndex| {
             let point = grid.point_of(index);
