@@ -23,8 +23,9 @@ const GY_G_PER_MEV: f64 = 1.602_176_634e-10;
 /// (collision kerma) and of scattered photons (TERMA less collision kerma).
 /// Each travels away from its place along the axes of cones around the beam's axis and is laid down exponentially in
 /// electron density, with constants fitted to Monte Carlo kernels of the spectrum in water, and what leaves a voxel enters
-/// the next: no energy is lost, whatever the voxels hold.
+/// the next: along parallel lines no energy is lost, whatever the voxels hold.
 /// Cones stand about the diverging rays: lines part from each other as rays do, and what flows along them thins out.
+/// Where they part, energy is kept only as well as voxels resolve the flow; at an edge per cents of it can be lost.
 /// Transport is swept plane by plane, so that each voxel is crossed once for each cone.
 /// Bone, known by its mass density, attenuates, releases and absorbs more per electron than water, by its cross sections.
 ///

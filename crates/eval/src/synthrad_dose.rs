@@ -189,10 +189,12 @@ mod tests {
         assert_eq!(metric.organs, [1, 3, 2]);
         assert!((metric.target_d98 - 0.02).abs() < 1e-6);
         assert!((metric.organs_d2 - 0.02).abs() < 1e-6 && (metric.organs_mean - 0.02).abs() < 1e-6);
-        // 85.5 Gy: 14.5 of 20 planes, in the whole body the same ones; of 0.98 of the dose it is at plane 87.245 − 0.5.
-        let conformity = |planes: f64| planes * planes / (20.0 * planes);
-        let expected = (conformity(14.5) - conformity(100.0 - 85.5 / 0.98)) / conformity(14.5);
-        assert!((metric.target_ci - expected).abs() < 2e-3, "{} {expected}", metric.target_ci);
+        // The index is proportional to the volume with 85.5 Gy, all of which lies in the target. On the reference it ends in
+        // the middle of the last of the 15 planes' 90 voxels; at 0.98 of the dose beyond that of the 78th, on the way to the
+        // next plane's dose.
+        let (reference, evaluated) = (89.5, 77.5 + (0.98 * 87.5 - 85.5) / 0.98);
+        let expected = (reference - evaluated) / reference;
+        assert!((metric.target_ci - expected).abs() < 1e-5, "{} {expected}", metric.target_ci);
         let parts = metric.target_d98 + metric.target_ci + metric.organs_d2 + metric.organs_mean;
         assert!((metric.value - parts).abs() < 1e-15);
         let too_high = dvh_metric(

@@ -62,15 +62,19 @@ fn a_plan_on_a_ct_and_on_a_denser_one() -> Result<()> {
     let engine = ["--engine", "monte-carlo", "--histories", "20000", "--out", text(&noisy)];
     run(&[&["compare-dose"], &images[..], &treatment, &engine].concat())?;
     let same: serde_json::Value = serde_json::from_slice(&fs::read(noisy.join("summary.json"))?)?;
-    let arm = &same["arms"]["sct"];
-    assert!(arm["uncertainty_percent"].as_f64().is_some_and(|percent| percent > 0.5), "{arm}");
+    let with_noise = &same["arms"]["sct"];
+    assert!(with_noise["uncertainty_percent"].as_f64().is_some_and(|percent| percent > 0.5), "{with_noise}");
     assert!(
-        arm["gamma_percent"]["1/1>10"].is_null() && arm["gamma_refused"][0]["criterion"] == "1/1",
-        "{arm}"
+        with_noise["gamma_percent"]["1/1>10"].is_null()
+            && with_noise["gamma_refused"][0]["criterion"] == "1/1",
+        "{with_noise}"
     );
-    assert!(arm["gamma_refused"][0]["n_histories"].as_u64().is_some_and(|n| n > 20_000), "{arm}");
+    assert!(
+        with_noise["gamma_refused"][0]["n_histories"].as_u64().is_some_and(|n| n > 20_000),
+        "{with_noise}"
+    );
     for name in ["d98", "davg", "d2"] {
-        assert_eq!(arm["dvh_percent"][name].as_f64(), Some(0.0), "{name}");
+        assert_eq!(with_noise["dvh_percent"][name].as_f64(), Some(0.0), "{name}");
     }
     let page = fs::read_to_string(noisy.join("report.html"))?;
     assert!(page.contains("refused") && page.contains("Monte Carlo, 2"), "the page says what is missing");
@@ -162,7 +166,8 @@ fn dose_commands_say_what_is_wrong() -> Result<()> {
     assert!(code == Some(1) && said.contains("not monotone") && said.contains("curve.csv"), "{said}");
     let holed = at("holed.nii.gz");
     let mut ct_with_hole = image.clone();
-    let middle = ct_with_hole.as_slice().len() / 2 + image.grid().size_ijk()[0] / 2;
+    let [ni, nj, nk] = image.grid().size_ijk();
+    let middle = (nk / 2 * nj + nj / 2) * ni + ni / 2;
     ct_with_hole.as_mut_slice()[middle] = f32::NAN;
     write_volume(&holed, &ct_with_hole, OutputType::F32)?;
     let mask = cohort.join("head-0001/mask.nii.gz");
