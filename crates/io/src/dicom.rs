@@ -62,6 +62,7 @@ mod sample;
 mod series;
 mod structure_set;
 mod syntax;
+mod value;
 mod volumes;
 mod write;
 

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dicom_core::Tag;
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-use dicom_dictionary_std::{StandardDataDictionary, tags};
+use dicom_dictionary_std::tags;
 
-use super::FORMAT;
 use super::element::{Element, Elements};
 use super::functional_groups::{self, PHILIPS_SCALE_INTERCEPT, PHILIPS_SCALE_SLOPE};
 use super::opening::{Opened, open};
 use super::syntax::TransferSyntax;
+use super::value::{Attribute, text_of};
 use crate::IoError;
 
 /// The number of slices that Siemens tiles into one image.
@@ -165,17 +164,6 @@ pub(super) fn scan(path: &Path) -> Scanned {
     }
 }
 
-/// `keyword (gggg,eeee)`.
-pub(super) fn name_of(tag: Tag) -> String {
-    let keyword = StandardDataDictionary.by_tag(tag).map_or("private attribute", |entry| entry.alias());
-    format!("{keyword} {tag}")
-}
-
-/// The error for an attribute that is not there.
-pub(super) fn missing(path: &Path, tag: Tag, hint: &str) -> IoError {
-    IoError::MissingAttribute { path: path.to_owned(), attribute: format!("{}: {hint}", name_of(tag)) }
-}
-
 impl Attributes {
     fn fill(&mut self, elements: &mut Elements) -> Result<(), IoError> {
         while let Some(element) = elements.next_element()? {
@@ -252,23 +240,12 @@ impl View<'_> {
     /// Decimal strings (DS, IS); none if absent or empty.
     pub(super) fn numbers(&self, tag: Tag) -> Result<Option<Vec<f64>>, IoError> {
         let Some(text) = self.text(tag) else { return Ok(None) };
-        text.split('\\')
-            .map(|part| match part.trim().parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(number),
-                _ => Err(self.malformed(tag, &format!("`{part}` is no decimal number"))),
-            })
-            .collect::<Result<_, _>>()
-            .map(Some)
+        self.attribute(tag).decimals(&text).map(Some)
     }
 
     /// `N` decimal strings.
     pub(super) fn number_array<const N: usize>(&self, tag: Tag) -> Result<Option<[f64; N]>, IoError> {
-        self.numbers(tag)?
-            .map(|numbers| {
-                let n = numbers.len();
-                numbers.try_into().map_err(|_| self.malformed(tag, &format!("it has {n} values, not {N}")))
-            })
-            .transpose()
+        self.numbers(tag)?.map(|numbers| self.attribute(tag).exactly(numbers)).transpose()
     }
 
     /// The first decimal string.
@@ -278,11 +255,7 @@ impl View<'_> {
 
     /// A 16-bit word (US, SS or US written as UN).
     pub(super) fn word(&self, tag: Tag) -> Result<Option<u16>, IoError> {
-        let Some(bytes) = self.bytes(tag) else { return Ok(None) };
-        let Some(&word) = bytes.first_chunk::<2>() else {
-            return Err(self.malformed(tag, &format!("it has {} bytes, not 2", bytes.len())));
-        };
-        Ok(Some(if self.big_endian() { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) }))
+        self.bytes(tag).map(|bytes| self.attribute(tag).word(bytes, self.big_endian())).transpose()
     }
 
     /// A number that is a float (FL, FD) or a decimal string (DS).
@@ -333,16 +306,7 @@ impl View<'_> {
         self.attributes.syntax.encoding.big_endian
     }
 
-    fn malformed(&self, tag: Tag, what: &str) -> IoError {
-        IoError::malformed(self.path(), FORMAT, format!("{}: {what}", name_of(tag)))
+    fn attribute(&self, tag: Tag) -> Attribute<'_> {
+        Attribute { path: self.path(), tag }
     }
-}
-
-/// Text without padding: UTF-8 where it is, else Latin-1. Other character sets keep their ASCII part.
-pub(super) fn text_of(bytes: &[u8]) -> String {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
-    };
-    text.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned()
 }

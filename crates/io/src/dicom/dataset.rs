@@ -11,10 +11,9 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
-use super::FORMAT;
-use super::attributes::{missing, name_of, text_of};
 use super::element::{Element, Elements, Encoding, ITEM, ITEM_DELIMITER, MAX_DEPTH, SEQUENCE_DELIMITER};
 use super::opening::{Opened, open};
+use super::value::{Attribute, text_of, unpadded};
 use crate::IoError;
 
 /// A data set or an item of a sequence.
@@ -105,17 +104,11 @@ impl DataSet {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Err(self.malformed(tag, "it is not a text"));
         };
-        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+        let text = unpadded(text);
         if text.is_empty() {
             return Ok(None);
         }
-        text.split('\\')
-            .map(|part| match part.trim().parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(number),
-                _ => Err(self.malformed(tag, &format!("`{part}` is no decimal number"))),
-            })
-            .collect::<Result<_, _>>()
-            .map(Some)
+        self.attribute(tag).decimals(text).map(Some)
     }
 
     /// The first decimal string; none if absent or empty.
@@ -129,12 +122,7 @@ impl DataSet {
 
     /// `N` decimal strings; none if absent or empty.
     pub(super) fn number_array<const N: usize>(&self, tag: Tag) -> Result<Option<[f64; N]>, IoError> {
-        self.numbers(tag)?
-            .map(|numbers| {
-                let n = numbers.len();
-                numbers.try_into().map_err(|_| self.malformed(tag, &format!("it has {n} values, not {N}")))
-            })
-            .transpose()
+        self.numbers(tag)?.map(|numbers| self.attribute(tag).exactly(numbers)).transpose()
     }
 
     pub(super) fn required_array<const N: usize>(&self, tag: Tag, hint: &str) -> Result<[f64; N], IoError> {
@@ -156,11 +144,8 @@ impl DataSet {
 
     /// A 16-bit word; none if absent or empty.
     pub(super) fn word(&self, tag: Tag) -> Result<Option<u16>, IoError> {
-        let Some(bytes) = self.bytes(tag).filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
-        let Some(&word) = bytes.first_chunk::<2>() else {
-            return Err(self.malformed(tag, &format!("it has {} bytes, not 2", bytes.len())));
-        };
-        Ok(Some(if self.big_endian { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) }))
+        let bytes = self.bytes(tag).filter(|bytes| !bytes.is_empty());
+        bytes.map(|bytes| self.attribute(tag).word(bytes, self.big_endian)).transpose()
     }
 
     /// A single-precision number (FL); none if absent or empty.
@@ -177,14 +162,18 @@ impl DataSet {
         self.big_endian
     }
 
+    fn attribute(&self, tag: Tag) -> Attribute<'_> {
+        Attribute { path: &self.path, tag }
+    }
+
     /// The error for an attribute that is not there.
     pub(super) fn missing(&self, tag: Tag, hint: &str) -> IoError {
-        missing(&self.path, tag, hint)
+        self.attribute(tag).missing(hint)
     }
 
     /// The error for an attribute whose value cannot be.
     pub(super) fn malformed(&self, tag: Tag, what: &str) -> IoError {
-        IoError::malformed(&self.path, FORMAT, format!("{}: {what}", name_of(tag)))
+        self.attribute(tag).malformed(what)
     }
 
     /// The error for content that is valid, but not read.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use dicom_dictionary_std::tags;
 
 use super::FORMAT;
-use super::attributes::text_of;
 use super::element::{Elements, Level};
 use super::opening::{Opened, open};
+use super::value::text_of;
 use crate::IoError;
 
 /// The files that a DICOMDIR lists, sorted by name; none if `path` is another kind of file.

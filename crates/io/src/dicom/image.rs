@@ -7,10 +7,11 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::FORMAT;
-use super::attributes::{Attributes, PixelLocation, SIEMENS_MOSAIC, UNITED_IMAGING_MOSAIC, View, name_of};
+use super::attributes::{Attributes, PixelLocation, SIEMENS_MOSAIC, UNITED_IMAGING_MOSAIC, View};
 use super::functional_groups::{PHILIPS_SCALE_INTERCEPT, PHILIPS_SCALE_SLOPE};
 use super::sample::{Rescale, SampleFormat};
 use super::syntax::{Codec, TransferSyntax};
+use super::value::{Attribute, name_of};
 use crate::IoError;
 
 /// The header of one image, as far as it is needed to place and decode it; of a multi-frame file each frame has one.
@@ -350,7 +351,7 @@ impl ImageHeader {
 
     /// The error for an attribute that this file lacks.
     pub(super) fn missing(&self, tag: Tag, hint: &str) -> IoError {
-        super::attributes::missing(&self.path, tag, hint)
+        Attribute { path: &self.path, tag }.missing(hint)
     }
 
     /// The error for a value in this file that cannot be.

@@ -7,9 +7,9 @@ use std::path::Path;
 use dicom_dictionary_std::tags;
 
 use super::FORMAT;
-use super::attributes::{missing, text_of};
 use super::element::{Elements, Encoding};
 use super::syntax::TransferSyntax;
+use super::value::{Attribute, text_of};
 use crate::IoError;
 
 /// A file at the start of its data set.
@@ -65,8 +65,9 @@ pub(super) fn open(path: &Path) -> Result<Opened, IoError> {
             elements.skip(&element)?;
         }
     }
-    let uid =
-        uid.ok_or_else(|| missing(path, tags::TRANSFER_SYNTAX_UID, "the file cannot be decoded without it"))?;
+    let uid = uid.ok_or_else(|| {
+        Attribute { path, tag: tags::TRANSFER_SYNTAX_UID }.missing("the file cannot be decoded without it")
+    })?;
     let syntax = TransferSyntax::from_uid(&uid).ok_or_else(|| {
         IoError::unsupported(path, format!("the transfer syntax `{uid}` (unknown or private)"))
     })?;

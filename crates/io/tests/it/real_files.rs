@@ -7,6 +7,8 @@ use synthct_io::{
     ImageFormat, ImageInfo, IoError, MissingGeometry, ReadOptions, describe, detect_format, read_image,
 };
 
+use crate::test_data;
+
 const SETS: [&str; 4] = ["nifti-edge", "pair-mr-ct-pork", "head-mr-rire001", "head-colin27"];
 
 fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -23,14 +25,11 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+#[expect(clippy::print_stderr, reason = "what was read of real files must be seen")]
 fn every_file_is_read_or_clearly_refused() -> Result<(), Box<dyn Error>> {
-    let Some(data) = std::env::var_os("SCT_TEST_DATA").filter(|data| !data.is_empty()) else {
-        eprintln!("skipped: SCT_TEST_DATA not set");
-        return Ok(());
-    };
+    let Some(data) = test_data("every_file_is_read_or_clearly_refused") else { return Ok(()) };
     for set in SETS {
-        let folder = Path::new(&data).join(set);
+        let folder = data.join(set);
         let mut files = Vec::new();
         files_below(&folder, &mut files).map_err(|error| format!("{}: {error}", folder.display()))?;
         let mut n_read = 0;
@@ -79,13 +78,9 @@ fn every_file_is_read_or_clearly_refused() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn a_folder_of_dicom_is_described_as_it_is_read() -> Result<(), Box<dyn Error>> {
-    let Some(data) = std::env::var_os("SCT_TEST_DATA").filter(|data| !data.is_empty()) else {
-        eprintln!("skipped: SCT_TEST_DATA not set");
-        return Ok(());
-    };
-    let folder = Path::new(&data).join("dicom-ct-philips-phantom");
+    let Some(data) = test_data("a_folder_of_dicom_is_described_as_it_is_read") else { return Ok(()) };
+    let folder = data.join("dicom-ct-philips-phantom");
     let described = describe(&folder, &ReadOptions::default())?;
     let image = read_image(&folder, &ReadOptions::default())?;
     assert_eq!(described.format, ImageFormat::Dicom);

@@ -12,7 +12,7 @@ use synthct_io::{
     IoError, read_displacement_field, read_transform, read_volume, write_displacement_field, write_transform,
 };
 
-use crate::with_causes;
+use crate::{test_data, with_causes};
 
 type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -244,13 +244,9 @@ fn what_cannot_be_written_leaves_no_file() -> TestResult {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn the_pork_specimens_transform_equals_its_matrix() -> TestResult {
-    let Some(data) = std::env::var_os("SCT_TEST_DATA").filter(|data| !data.is_empty()) else {
-        eprintln!("skipped: SCT_TEST_DATA not set");
-        return Ok(());
-    };
-    let folder = Path::new(&data).join("pair-mr-ct-pork");
+    let Some(data) = test_data("the_pork_specimens_transform_equals_its_matrix") else { return Ok(()) };
+    let folder = data.join("pair-mr-ct-pork");
     let transform = read_transform(&folder.join("mr_to_ct_rigid_estimated.tfm"))?;
     let text = std::fs::read_to_string(folder.join("mr_to_ct_rigid_estimated_lps_4x4.txt"))?;
     let numbers = text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;

@@ -7,7 +7,7 @@ use synthct_report::{
 };
 
 use super::page::program;
-use super::{DoseComparison, DoseSettings, Fidelity, PipelineError};
+use super::{DoseComparison, DoseSettings, Fidelity, PipelineError, StructureDvh};
 
 /// Isodoses drawn on the images, in percent of the prescription, and their colours from low to high.
 const ISODOSES: [(f64, Rgb); 5] = [
@@ -213,17 +213,18 @@ fn dose_pictures(
 }
 
 pub(super) fn histograms(comparison: &DoseComparison) -> LineChart {
+    dvh_chart("Cumulative dose-volume histograms on CT and sCT.", &comparison.dvh, ["CT", "sCT"])
+}
+
+/// The histograms of structures on the reference and on the evaluated dose, which have these names.
+pub(super) fn dvh_chart(caption: &str, structures: &[StructureDvh], names: [&str; 2]) -> LineChart {
     const POINTS: usize = 160;
-    let mut chart = LineChart::new(
-        "Cumulative dose-volume histograms on CT and sCT.",
-        "dose [Gy]",
-        "volume that receives it or more [%]",
-    )
-    .y_limits(0.0, 100.0);
-    for dvh in &comparison.dvh {
-        for (image, dvh_of) in [("CT", &dvh.reference), ("sCT", &dvh.evaluated)] {
+    let mut chart =
+        LineChart::new(caption, "dose [Gy]", "volume that receives it or more [%]").y_limits(0.0, 100.0);
+    for dvh in structures {
+        for (name, dvh_of) in std::iter::zip(names, [&dvh.reference, &dvh.evaluated]) {
             let points = dvh_of.curve(POINTS).into_iter().map(|[dose, volume]| (dose, volume)).collect();
-            chart = chart.series(Series::new(format!("{} {image}", dvh.name), points));
+            chart = chart.series(Series::new(format!("{} {name}", dvh.name), points));
         }
     }
     chart

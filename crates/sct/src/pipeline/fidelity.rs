@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use synthct_eval::{DvhFigures, GammaConfig, GammaMap, GammaSummary, gamma};
 use synthct_image::{Mask, Volume};
-use synthct_report::{Cell, Column, LineChart, Section, Series, Table};
+use synthct_report::{Cell, Column, Section, Table};
 
+use super::dose_page::dvh_chart;
 use super::{PipelineError, StructureDvh, structure_dvh};
 
 /// Our dose of a plan on the CT against the planning system's.
@@ -80,7 +81,6 @@ impl Fidelity {
 
     /// The section of a page.
     pub fn section(&self) -> Section {
-        const POINTS: usize = 160;
         let value = |mean: f64| Cell::Value { mean, sd: None };
         let columns = vec![
             Column::new("criterion"),
@@ -106,12 +106,6 @@ impl Fidelity {
             columns.push(Column::new("difference").unit("% of prescription", 2));
         }
         let mut doses = Table::new("Doses of structures on the CT", columns);
-        let mut chart = LineChart::new(
-            "Cumulative dose-volume histograms of the planning system's dose and of ours, both on the CT.",
-            "dose [Gy]",
-            "volume that receives it or more [%]",
-        )
-        .y_limits(0.0, 100.0);
         for dvh in &self.dvh {
             let (planned, here) = (dvh.reference.figures(), dvh.evaluated.figures());
             let mut row = vec![Cell::Text(dvh.name.clone()), value(planned.volume_cm3)];
@@ -125,11 +119,12 @@ impl Fidelity {
                 ]);
             }
             doses = doses.row(row);
-            for (whose, dvh_of) in [("planned", &dvh.reference), ("here", &dvh.evaluated)] {
-                let points = dvh_of.curve(POINTS).into_iter().map(|[dose, volume]| (dose, volume)).collect();
-                chart = chart.series(Series::new(format!("{} {whose}", dvh.name), points));
-            }
         }
+        let chart = dvh_chart(
+            "Cumulative dose-volume histograms of the planning system's dose and of ours, both on the CT.",
+            &self.dvh,
+            ["planned", "here"],
+        );
         Section::new("Fidelity to the planning system").table(table).table(doses).chart(chart)
     }
 }

@@ -9,7 +9,7 @@ use super::decimal::decimal;
 use super::object::{Object, Syntax};
 use super::origin::Origin;
 use super::series::require_words;
-use super::{MANUFACTURER, MODEL, NOT_FOR_CLINICAL_USE, VERSION};
+use super::{NOT_FOR_CLINICAL_USE, VERSION};
 use crate::IoError;
 
 /// What a dose says about itself.
@@ -70,16 +70,7 @@ pub fn write_dose(
         .text(VERSION);
     let instance_uid = content.clone().text("dose").uid();
     origin
-        .object()
-        .text(tags::MODALITY, "RTDOSE")
-        .text(tags::SERIES_INSTANCE_UID, &content.text("series").uid())
-        .integer(tags::SERIES_NUMBER, origin.series_number(9200))
-        .short_text(tags::SERIES_DESCRIPTION, text.description, 64)
-        .text(tags::OPERATORS_NAME, "")
-        .text(tags::MANUFACTURER, MANUFACTURER)
-        .text(tags::MANUFACTURER_MODEL_NAME, MODEL)
-        .text(tags::SOFTWARE_VERSIONS, VERSION)
-        .integer(tags::INSTANCE_NUMBER, 1)
+        .rt_object("RTDOSE", content, 9200, text.description)
         .text(tags::IMAGE_COMMENTS, NOT_FOR_CLINICAL_USE)
         .numbers(tags::IMAGE_POSITION_PATIENT, &grid.origin_lps().to_array())
         .numbers(tags::IMAGE_ORIENTATION_PATIENT, &[axes[0].to_array(), axes[1].to_array()].concat())

@@ -10,9 +10,10 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
 use super::decimal::decimals;
 use super::uid::Content;
-use super::{MODEL, VERSION};
+use super::{MANUFACTURER, MODEL, VERSION};
 use crate::IoError;
 use crate::dicom::dataset::{DataSet, Value, vr_of};
+use crate::dicom::value::text_of;
 use crate::output::{Packer, write_aside};
 
 /// A data set or an item, written with the value representations of the dictionary.
@@ -36,6 +37,13 @@ impl Object {
             PrimitiveValue::U8(padded(text.as_bytes(), vr).into())
         };
         self.put(tag, vr, value)
+    }
+
+    /// The equipment that makes what is written: this program.
+    pub(super) fn made_here(self) -> Self {
+        self.text(tags::MANUFACTURER, MANUFACTURER)
+            .text(tags::MANUFACTURER_MODEL_NAME, MODEL)
+            .text(tags::SOFTWARE_VERSIONS, VERSION)
     }
 
     /// A text as bytes, of which the library takes no notice: a character set that it does not know would make it warn.
@@ -126,9 +134,7 @@ impl Object {
                 self.items(tag, copied)
             }
             // The library would write bytes of these two as lists of numbers.
-            Value::Bytes(bytes) if matches!(vr, VR::DS | VR::IS) => {
-                self.text(tag, &crate::dicom::attributes::text_of(bytes))
-            }
+            Value::Bytes(bytes) if matches!(vr, VR::DS | VR::IS) => self.text(tag, &text_of(bytes)),
             Value::Bytes(bytes) if is_text(vr) => {
                 self.put(tag, vr, PrimitiveValue::U8(padded(trimmed(bytes), vr).into()))
             }

@@ -11,8 +11,8 @@ use super::object::Object;
 use super::uid::Content;
 use crate::IoError;
 use crate::dicom::SeriesInfo;
-use crate::dicom::attributes::{missing, text_of};
 use crate::dicom::dataset::DataSet;
+use crate::dicom::value::{Attribute, text_of};
 
 /// Patient and study, as far as they are texts (PS3.3 sections C.7.1.1, C.7.2.1, C.7.2.2).
 const PATIENT_AND_STUDY: [Tag; 23] = [
@@ -216,6 +216,24 @@ impl Origin {
             .text(tags::POSITION_REFERENCE_INDICATOR, "")
     }
 
+    /// A radiotherapy object, the only one of its series: patient, study, frame of reference, series and equipment.
+    pub(super) fn rt_object(
+        &self,
+        modality: &str,
+        content: Content,
+        series_number: i64,
+        description: &str,
+    ) -> Object {
+        self.object()
+            .text(tags::MODALITY, modality)
+            .text(tags::SERIES_INSTANCE_UID, &content.text("series").uid())
+            .integer(tags::SERIES_NUMBER, self.series_number(series_number))
+            .short_text(tags::SERIES_DESCRIPTION, description, 64)
+            .text(tags::OPERATORS_NAME, "")
+            .made_here()
+            .integer(tags::INSTANCE_NUMBER, 1)
+    }
+
     /// Whether texts of our own may hold more than ASCII.
     pub(super) fn is_unicode(&self) -> bool {
         self.series
@@ -275,8 +293,9 @@ impl Origin {
 }
 
 fn header(file: &Path) -> Result<DataSet, IoError> {
-    DataSet::read_header(file)?
-        .ok_or_else(|| missing(file, tags::SOP_INSTANCE_UID, "the file is no image any more"))
+    DataSet::read_header(file)?.ok_or_else(|| {
+        Attribute { path: file, tag: tags::SOP_INSTANCE_UID }.missing("the file is no image any more")
+    })
 }
 
 /// SpecificCharacterSet of a source unless it is ASCII.

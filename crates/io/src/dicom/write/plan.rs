@@ -8,7 +8,7 @@ use synthct_rt::{Beam, ControlPoint, MlcAxis, Plan, RtError};
 
 use super::object::{Object, Syntax};
 use super::origin::Origin;
-use super::{MANUFACTURER, MODEL, NOT_FOR_CLINICAL_USE, VERSION};
+use super::{NOT_FOR_CLINICAL_USE, VERSION};
 use crate::IoError;
 
 /// What a plan says about itself.
@@ -35,16 +35,7 @@ pub fn write_plan(path: &Path, plan: &Plan, origin: &Origin, text: &PlanText<'_>
     let content = origin.content("plan").text(&format!("{plan:?} {text:?}")).text(VERSION);
     let instance_uid = content.clone().text("plan").uid();
     let mut object = origin
-        .object()
-        .text(tags::MODALITY, "RTPLAN")
-        .text(tags::SERIES_INSTANCE_UID, &content.text("series").uid())
-        .integer(tags::SERIES_NUMBER, origin.series_number(9300))
-        .short_text(tags::SERIES_DESCRIPTION, text.description, 64)
-        .text(tags::OPERATORS_NAME, "")
-        .text(tags::MANUFACTURER, MANUFACTURER)
-        .text(tags::MANUFACTURER_MODEL_NAME, MODEL)
-        .text(tags::SOFTWARE_VERSIONS, VERSION)
-        .integer(tags::INSTANCE_NUMBER, 1)
+        .rt_object("RTPLAN", content, 9300, text.description)
         .short_text(tags::RT_PLAN_LABEL, if plan.label.is_empty() { "synthct" } else { &plan.label }, 16)
         .text(tags::RT_PLAN_DESCRIPTION, NOT_FOR_CLINICAL_USE)
         .text(tags::RT_PLAN_DATE, "")

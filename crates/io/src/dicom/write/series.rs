@@ -9,7 +9,7 @@ use synthct_image::{Grid, Volume, VoxelIndex};
 
 use super::object::{Object, Syntax};
 use super::origin::Origin;
-use super::{MANUFACTURER, MODEL, NOT_FOR_CLINICAL_USE, VERSION};
+use super::{NOT_FOR_CLINICAL_USE, VERSION};
 use crate::{IoError, OutputType};
 
 /// What kind of image a series is written as.
@@ -226,9 +226,7 @@ fn image(
         .integer(tags::INSTANCE_NUMBER, k as i64 + 1)
         .short_text(tags::DERIVATION_DESCRIPTION, text.derivation, 1024)
         .text(tags::IMAGE_COMMENTS, NOT_FOR_CLINICAL_USE)
-        .text(tags::MANUFACTURER, MANUFACTURER)
-        .text(tags::MANUFACTURER_MODEL_NAME, MODEL)
-        .text(tags::SOFTWARE_VERSIONS, VERSION)
+        .made_here()
         .items(tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, equipment(origin, text))
         .numbers(tags::IMAGE_POSITION_PATIENT, &position)
         .numbers(tags::IMAGE_ORIENTATION_PATIENT, &[row, column].concat())
@@ -282,9 +280,7 @@ fn image(
 /// What has contributed: this program, and the scanner of the source.
 fn equipment(origin: &Origin, text: &SeriesText<'_>) -> Vec<Object> {
     let ours = Object::new()
-        .text(tags::MANUFACTURER, MANUFACTURER)
-        .text(tags::MANUFACTURER_MODEL_NAME, MODEL)
-        .text(tags::SOFTWARE_VERSIONS, VERSION)
+        .made_here()
         .short_text(tags::CONTRIBUTION_DESCRIPTION, text.derivation, 1024)
         .code(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, "109102", "Processing Equipment");
     [Some(ours), origin.equipment()].into_iter().flatten().collect()

@@ -10,7 +10,7 @@ use super::decimal::decimal;
 use super::object::{Object, Syntax};
 use super::origin::Origin;
 use super::uid::Content;
-use super::{MANUFACTURER, MODEL, NOT_FOR_CLINICAL_USE, VERSION};
+use super::{NOT_FOR_CLINICAL_USE, VERSION};
 use crate::IoError;
 
 /// What a structure set says about itself.
@@ -72,16 +72,7 @@ pub fn write_structure_set(
             .text(tags::ROI_INTERPRETER, "")
     });
     origin
-        .object()
-        .text(tags::MODALITY, "RTSTRUCT")
-        .text(tags::SERIES_INSTANCE_UID, &content.text("series").uid())
-        .integer(tags::SERIES_NUMBER, origin.series_number(9100))
-        .short_text(tags::SERIES_DESCRIPTION, &name(text.description), 64)
-        .text(tags::OPERATORS_NAME, "")
-        .text(tags::MANUFACTURER, MANUFACTURER)
-        .text(tags::MANUFACTURER_MODEL_NAME, MODEL)
-        .text(tags::SOFTWARE_VERSIONS, VERSION)
-        .integer(tags::INSTANCE_NUMBER, 1)
+        .rt_object("RTSTRUCT", content, 9100, &name(text.description))
         .short_text(tags::STRUCTURE_SET_LABEL, &name(text.label), 16)
         .text(tags::STRUCTURE_SET_DESCRIPTION, NOT_FOR_CLINICAL_USE)
         .text(tags::STRUCTURE_SET_DATE, "")

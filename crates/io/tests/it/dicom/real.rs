@@ -1,6 +1,6 @@
 //! Real series, if the environment variable `SCT_TEST_DATA` names a folder that has them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, VR};
@@ -12,20 +12,9 @@ use synthct_io::dicom::{SeriesProblem, list_series, read_series};
 use synthct_io::{IoError, read_volume};
 
 use super::files::TestResult;
+use crate::test_data;
 
 const CORNER_TOLERANCE_MM: f64 = 1e-3;
-
-/// The folder with test data, or a visible note that the test does not run.
-fn test_data(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("SCT_TEST_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
-    if folder.is_none() {
-        #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-        {
-            eprintln!("{test} skipped: SCT_TEST_DATA not set");
-        }
-    }
-    folder
-}
 
 #[test]
 fn series_agree_with_pydicom_and_simpleitk() -> TestResult {

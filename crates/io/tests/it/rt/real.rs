@@ -1,7 +1,7 @@
 //! Real radiotherapy objects, if the environment variable `SCT_TEST_DATA` names a folder that has them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use synthct_image::{Mask, VoxelIndex};
 use synthct_io::dicom::{read_dose, read_plan, read_structure_set};
@@ -9,18 +9,7 @@ use synthct_io::{describe, read_mask, read_volume};
 use synthct_rt::PatientPosition;
 
 use super::objects::TestResult;
-
-/// The folder with test data, or a visible note that the test does not run.
-fn test_data(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("SCT_TEST_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
-    if folder.is_none() {
-        #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-        {
-            eprintln!("{test} skipped: SCT_TEST_DATA not set");
-        }
-    }
-    folder
-}
+use crate::test_data;
 
 #[test]
 fn a_thorax_plan_is_read() -> TestResult {

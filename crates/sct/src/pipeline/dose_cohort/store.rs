@@ -46,8 +46,7 @@ pub(super) fn fingerprint(
         grid(hash, mask.grid());
         mask.as_slice().iter().for_each(|&inside| hash.update([u8::from(inside)]));
     };
-    image(&mut hash, &case.ct);
-    mask(&mut hash, &case.body);
+    hash.update(case.fingerprint());
     mask(&mut hash, &treatment.target);
     if let Some((boost, dose_gy)) = &treatment.boost {
         hash.update(dose_gy.to_bits().to_le_bytes());
